@@ -1,0 +1,1 @@
+"""BoltLink: a URL shortener for people who run their own machines."""

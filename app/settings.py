@@ -1,0 +1,291 @@
+"""Every `BOLTLINK_*` variable: its name, type, default and meaning, checked once at start.
+
+In: a mapping of environment variables. Out: one frozen `Settings`, handed down by whoever starts a program.
+A wrong value raises `SettingsError`, which every program prints as one line before it exits with status 2.
+Also here, because every room needs them and they are not data: the names that are never slugs.
+May import: the standard library.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+__all__ = ["RESERVED_SEGMENTS", "Settings", "SettingsError", "parse_size"]
+
+#: First path segments that belong to the program itself; compared in lower case, never slugs.
+RESERVED_SEGMENTS = frozenset(
+    {
+        "api",
+        "dashboard",
+        "health",
+        "ready",
+        "docs",
+        "static",
+        "metrics",
+        "login",
+        "logout",
+        "robots.txt",
+        "favicon.ico",
+        "sitemap.xml",
+        ".well-known",
+        "_",
+    }
+)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_SIZE_UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "KIB": 1024,
+    "MIB": 1024**2,
+    "GIB": 1024**3,
+}
+_DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class SettingsError(ValueError):
+    """A variable that cannot be used: `variable`, the `value` as given and what is `allowed`."""
+
+    def __init__(self, variable: str, value: str, allowed: str) -> None:
+        super().__init__(f"{variable}: {value!r} is not {allowed}")
+        self.variable = variable
+        self.value = value
+        self.allowed = allowed
+
+
+def parse_size(text: str) -> int:
+    """Bytes in `500MB`, `64 GiB` or `1000`. Raises ValueError."""
+    match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", text.strip())
+    if match is None or match[2].upper() not in _SIZE_UNITS:
+        raise ValueError("a size such as 500MB or 64GiB")
+    return int(match[1]) * _SIZE_UNITS[match[2].upper()]
+
+
+def _duration(text: str) -> int:
+    match = re.fullmatch(r"(\d+)\s*([smhd]?)", text.strip())
+    if match is None:
+        raise ValueError("a duration such as 30s, 10m, 6h or 2d")
+    return int(match[1]) * _DURATION_UNITS[match[2]]
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d{1,12}", text.strip()) or not least <= int(text) <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return text
+
+    return parse
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.strip().strip("[]")))
+    except ValueError:
+        raise ValueError("an IP address such as 127.0.0.1, 0.0.0.0 or ::") from None
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        parts = urlsplit(text.strip())
+        if parts.scheme not in schemes or not (parts.netloc or parts.path):
+            raise ValueError("a URL that starts with " + " or ".join(f"{scheme}://" for scheme in schemes))
+        return text.strip()
+
+    return parse
+
+
+def _base_url(text: str) -> str:
+    try:
+        parts = urlsplit(text.strip())
+        plain = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)
+        _ = parts.port
+    except ValueError:
+        plain = None
+    if not plain or parts.path.strip("/") or parts.username is not None:
+        raise ValueError("a URL such as https://sho.rt, with no path")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(
+            ipaddress.ip_network(word.strip(), strict=False) for word in text.split(",") if word.strip()
+        )
+    except ValueError:
+        raise ValueError("a list of addresses or networks such as 10.0.0.0/8, ::1") from None
+
+
+def _key(text: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{20,200}", text):
+        raise ValueError("20 to 200 visible ASCII characters")
+    return text
+
+
+def _path(text: str) -> Path:
+    if not text.strip() or "\0" in text:
+        raise ValueError("a path")
+    return Path(text).expanduser().absolute()
+
+
+def _setting(
+    variable: str, parse: Callable[[str], Any], default: str | None, meaning: str, *, secret: bool = False
+) -> Any:
+    """One row of the table; `default` is what the variable would hold, None means unset."""
+    return field(
+        metadata={
+            "variable": variable,
+            "parse": parse,
+            "default": default,
+            "meaning": meaning,
+            "secret": secret,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one program was told. Paths are absolute, sizes in bytes, durations in seconds."""
+
+    host: str = _setting("BOLTLINK_HOST", _address, "127.0.0.1", "address that the web processes listen on")
+    port: int = _setting("BOLTLINK_PORT", _whole(1, 65535), "8000", "port that all web processes share")
+    metrics_host: str = _setting("BOLTLINK_METRICS_HOST", _address, "127.0.0.1", "address of /metrics")
+    metrics_port: int = _setting("BOLTLINK_METRICS_PORT", _whole(1, 65535), "8001", "port of /metrics")
+    base_url: str | None = _setting(
+        "BOLTLINK_BASE_URL", _base_url, None, "what short links start with; unset: http://HOST:PORT"
+    )
+    state_dir: Path = _setting(
+        "BOLTLINK_STATE_DIR", _path, "./var", "folder of everything that outlives a process"
+    )
+    web_processes: int | None = _setting(
+        "BOLTLINK_WEB_PROCESSES",
+        _whole(1, 512),
+        None,
+        "web processes; unset: one per CPU granted, at least 2",
+    )
+    redis_url: str | None = _setting(
+        "BOLTLINK_REDIS_URL",
+        _url("redis", "rediss", "unix"),
+        None,
+        "Redis; unset: an embedded redis-server",
+        secret=True,
+    )
+    mongodb_url: str | None = _setting(
+        "BOLTLINK_MONGODB_URL",
+        _url("mongodb", "mongodb+srv"),
+        None,
+        "MongoDB (a replica set); unset: an embedded mongod",
+        secret=True,
+    )
+    redis_server: Path | None = _setting(
+        "BOLTLINK_REDIS_SERVER",
+        _path,
+        None,
+        "the redis-server to embed; unset: the installed wheel's, then PATH",
+    )
+    mongod: Path | None = _setting(
+        "BOLTLINK_MONGOD", _path, None, "the mongod to embed; unset: the installed wheel's, then PATH"
+    )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        "BOLTLINK_TRUSTED_PROXIES",
+        _networks,
+        "",
+        "addresses whose X-Forwarded-For and Forwarded are believed",
+    )
+    unknown_hosts: str = _setting(
+        "BOLTLINK_UNKNOWN_HOSTS",
+        _choice("default", "404"),
+        "default",
+        "a Host that is no domain of ours: the default domain, or 404",
+    )
+    stale_max: int = _setting(
+        "BOLTLINK_STALE_MAX",
+        _duration,
+        "6h",
+        "how long expired cache entries are served while stores are away",
+    )
+    hot_links: int = _setting(
+        "BOLTLINK_HOT_LINKS", _whole(100, 100_000_000), "100000", "links kept in each web process's memory"
+    )
+    geoip_db: Path | None = _setting(
+        "BOLTLINK_GEOIP_DB", _path, None, "MMDB file that maps addresses to countries"
+    )
+    aggregators: int = _setting(
+        "BOLTLINK_AGGREGATORS", _whole(1, 64), "1", "aggregator processes of this node"
+    )
+    memory_limit: int = _setting(
+        "BOLTLINK_MEMORY_LIMIT", parse_size, "500MB", "a web process or worker above this is restarted"
+    )
+    admin_key: str | None = _setting(
+        "BOLTLINK_ADMIN_KEY",
+        _key,
+        None,
+        "admin API key created at first start; unset: made, kept in STATE/admin-key",
+        secret=True,
+    )
+    log_level: str = _setting(
+        "BOLTLINK_LOG_LEVEL",
+        _choice("debug", "info", "warning", "error"),
+        "info",
+        "least severe level that is logged",
+    )
+    url: str | None = _setting(
+        "BOLTLINK_URL", _base_url, None, "instance that the command line talks to; unset: the local one"
+    )
+    api_key: str | None = _setting(
+        "BOLTLINK_API_KEY", _key, None, "API key of the command line; unset: STATE/admin-key", secret=True
+    )
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Reads every variable; an empty one counts as unset. Raises SettingsError at a wrong one."""
+        return cls(**{row.name: _read(row, environ) for row in fields(cls)})
+
+    @classmethod
+    def table(cls) -> list[dict[str, Any]]:
+        """One row per variable: field, variable, default (as text, None: unset), meaning, secret."""
+        return [
+            {
+                "field": row.name,
+                **{key: row.metadata[key] for key in ("variable", "default", "meaning", "secret")},
+            }
+            for row in fields(cls)
+        ]
+
+    @property
+    def public_url(self) -> str:
+        """What short links start with: no trailing slash."""
+        if self.base_url is not None:
+            return self.base_url
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def _read(row: Field[Any], environ: Mapping[str, str]) -> Any:
+    variable = row.metadata["variable"]
+    text = environ.get(variable) or row.metadata["default"]
+    if not text:
+        return () if row.metadata["default"] == "" else None
+    try:
+        return row.metadata["parse"](text)
+    except ValueError as error:
+        shown = "(hidden)" if row.metadata["secret"] else text
+        raise SettingsError(variable, shown, str(error)) from None
