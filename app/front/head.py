@@ -1,0 +1,283 @@
+"""Says whether bytes are one plain GET or HEAD, and of what. Pure: bytes in, a match out.
+
+In: bytes as a connection read them. Out: the slug, the Host and whether the connection shall close; None means
+"not plain: ask h11", never "wrong". Three judges of falling speed and rising patience, all subsets of what h11
+accepts with the same meaning:
+
+    plain           exactly one head, HTTP/1.1, Host first, browsers' headers in browsers' order, keep-alive
+    plain_or_close  the same, with `Connection: close` allowed
+    careful         exactly one head, HTTP/1.0 or 1.1, headers in any order and spelling, any path
+
+A plain head has CRLF line ends throughout, no NUL, no bare CR or LF, no folded line, no space before a colon,
+one Host (RFC 9112 3.2), and no header that changes framing or connection handling but Connection.
+
+Interpreted, the judges are regular expressions; compiled, the first two are one scan over a table of character
+classes (docs/performance.md#head). Both answer with something indexed alike: [1] slug, [2] Host, [3] b"close" or None.
+May import: the standard library.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Protocol
+
+import cython
+
+__all__ = ["HEAD_BYTES_MAX", "Careful", "could_be_plain", "judge", "plain", "plain_or_close"]
+
+#: A longer head is refused with 431; browsers and proxies stay far below (nginx allows 8 KiB a line).
+HEAD_BYTES_MAX = 16 * 1024
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_SLUG = rb"([\w-]{1,64}+)"
+_QUERY = rb"(?:\?[!-~]*+)?+"
+_HOST = rb"((?:[A-Za-z0-9.-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5}+)?+)"
+_VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]*+\r\n"
+#: Headers that change framing or the connection, or that must be unique: never skipped over as "some header".
+_SPECIAL = (
+    rb"(?i:connection|content-length|transfer-encoding|expect|upgrade|keep-alive|te|trailer|host|http2-settings"
+    rb"|proxy-connection)"
+)
+_OTHER = rb"(?:(?!" + _SPECIAL + rb":)" + _TOKEN + rb"++:" + _VALUE + rb")*+"
+
+
+def _common(connection: bytes) -> re.Pattern[bytes]:
+    """The expression of `plain`: literals in the order of browsers first, which is cheap; then any header."""
+    line = rb"(?:(?=[^\r]*+\r\n).*+(?<=\r)\n)"  # to the end of the line; refuses a bare CR and a bare LF by itself
+    # The first letters of the special names; a name that starts otherwise skips the look-ahead's alternatives.
+    special = (
+        rb"(?:[Cc](?i:onnection|ontent-length)|[TtEeUuKkHhPp](?i:ransfer-encoding|xpect|pgrade|eep-alive|e|railer|ost"
+        rb"|ttp2-settings|roxy-connection))"
+    )
+    known = b"".join(
+        rb"(?:" + name + rb":" + line + rb")?+"
+        for name in (rb"User-Agent", rb"Accept", rb"Accept-Language", rb"Accept-Encoding")
+    )
+    return re.compile(
+        rb"(?:GET|HEAD) /" + _SLUG + _QUERY + rb" HTTP/1\.1\r\nHost: " + _HOST + rb"\r\n"
+        + connection + known + connection
+        + rb"(?:Referer:" + line + rb")?+(?:Upgrade-Insecure-Requests: 1\r\n)?+"
+        + rb"(?:(?!" + special + rb":)" + _TOKEN + rb"++:" + line + rb")*+" + connection + rb"\r\n\Z",
+        re.ASCII,
+    )  # fmt: skip
+
+
+_KEEP = _common(rb"(?:Connection: keep-alive\r\n)?+").match
+_KEEP_OR_CLOSE = _common(rb"(?:Connection: (?:keep-alive|(close))\r\n)?+").match
+
+_CONNECTION = rb"(?i:connection):[ \t]*+(?:(?i:keep-alive)|((?i:close)))[ \t]*+\r\n"
+_HOST_LINE = rb"(?i:host):[ \t]*+" + _HOST + rb"[ \t]*+\r\n"
+_CAREFUL = re.compile(
+    rb"(GET|HEAD) (/[\w.~/-]*+)(?:(\?[!-~]*+))?+ HTTP/1\.([01])\r\n"
+    + _OTHER
+    + rb"(?:" + _HOST_LINE + _OTHER + rb"(?:" + _CONNECTION + _OTHER + rb")?+"
+    + rb"|" + _CONNECTION + _OTHER + rb"(?:" + _HOST_LINE + _OTHER + rb")?+)?+"
+    + rb"\r\n\Z",
+    re.ASCII,
+).match  # fmt: skip
+_BARE = re.compile(rb"(?<!\r)\n|\x00|\r[^\n]|\n[ \t]").search
+
+
+class Found(Protocol):
+    """What `plain` answers: a match, or a tuple when compiled."""
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class Careful:
+    """One plain head, taken apart.
+
+    Attributes:
+        is_head: the method is HEAD.
+        path: from the slash on, `[A-Za-z0-9_.~/-]` only.
+        query: with its question mark, or b"".
+        host: as sent; b"" only in HTTP/1.0.
+        close: the connection ends after this answer.
+    """
+
+    __slots__ = ("close", "host", "is_head", "path", "query")
+
+    def __init__(self, *, is_head: bool, path: bytes, query: bytes, host: bytes, close: bool) -> None:
+        self.is_head = is_head
+        self.path = path
+        self.query = query
+        self.host = host
+        self.close = close
+
+
+def judge(head: bytes) -> Careful | None:
+    """Takes one complete head apart, or None when only h11 may."""
+    match = _CAREFUL(head)
+    if match is None:
+        return None
+    method, path, query, minor, host_a, close_a, close_b, host_b = match.groups()
+    host = host_a or host_b
+    if host is None and minor == b"1":
+        return None
+    return Careful(
+        is_head=method == b"HEAD",
+        path=path,
+        query=query or b"",
+        host=host or b"",
+        close=minor == b"0" or close_a is not None or close_b is not None,
+    )
+
+
+def could_be_plain(part: bytes) -> bool:
+    """Whether an incomplete head may still become plain; if not, h11 shall see it now, not when it is whole."""
+    starts = part.startswith((b"GET /", b"HEAD /")) or b"GET /".startswith(part) or b"HEAD /".startswith(part)
+    return starts and _BARE(part, 0, len(part) - 1 if part.endswith(b"\r") else len(part)) is None
+
+
+def _class_of(byte: int) -> int:
+    """Bits: 1 slug, 2 token, 4 visible, 8 may start a special name, 16 header value, 32 host."""
+    char = chr(byte)
+    word = char.isascii() and (char.isalnum() or char in "_-")
+    return (
+        word * 1
+        | (word or (char != "" and char in "!#$%&'*+.^`|~")) * 2
+        | (0x21 <= byte <= 0x7E) * 4
+        | (char.lower() in "cteukhp") * 8
+        | (byte == 9 or (byte >= 32 and byte != 127)) * 16
+        | (char.isascii() and (char.isalnum() or char in ".-")) * 32
+    )
+
+
+_CLASSES = cython.declare(bytes, bytes(_class_of(byte) for byte in range(256)))
+_SPECIAL_NAMES = cython.declare(
+    tuple,
+    (
+        b"connection",
+        b"content-length",
+        b"transfer-encoding",
+        b"expect",
+        b"upgrade",
+        b"keep-alive",
+        b"te",
+        b"trailer",
+        b"host",
+        b"http2-settings",
+        b"proxy-connection",
+    ),
+)
+
+if cython.compiled:
+    _CLASS = cython.declare(cython.p_uchar)
+    _CLASS = _CLASSES
+
+    @cython.cfunc
+    @cython.inline
+    @cython.exceptval(check=False)
+    def _at(s: cython.p_uchar, i: cython.Py_ssize_t, w: cython.p_uchar, k: cython.Py_ssize_t) -> cython.bint:
+        j: cython.Py_ssize_t
+        for j in range(k):
+            if s[i + j] != w[j]:
+                return False
+        return True
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def _is_special(s: cython.p_uchar, i: cython.Py_ssize_t, k: cython.Py_ssize_t) -> cython.bint:
+        name: bytes
+        w: cython.p_uchar
+        j: cython.Py_ssize_t
+        for name in _SPECIAL_NAMES:
+            if len(name) == k:
+                w = name
+                j = 0
+                while j < k and (s[i + j] | 32) == w[j]:
+                    j += 1
+                if j == k:
+                    return True
+        return False
+
+    @cython.cfunc
+    def _scan(data: bytes, may_close: cython.bint) -> tuple:
+        """The language of `_KEEP` (or `_KEEP_OR_CLOSE`), read once from left to right.
+
+        `data` ends with a NUL behind its last byte, as every bytes object does, so no class loop passes the end.
+        """
+        s: cython.p_uchar = data
+        z: cython.Py_ssize_t = len(data)
+        i: cython.Py_ssize_t
+        a: cython.Py_ssize_t
+        b: cython.Py_ssize_t
+        h: cython.Py_ssize_t
+        g: cython.Py_ssize_t
+        j: cython.Py_ssize_t
+        close: cython.bint = False
+        if z < 32 or s[z - 1] != 10:
+            return None
+        if _at(s, 0, b"GET /", 5):
+            a = 5
+        elif _at(s, 0, b"HEAD /", 6):
+            a = 6
+        else:
+            return None
+        i = a
+        while _CLASS[s[i]] & 1:
+            i += 1
+        b = i
+        if b == a or b - a > 64:
+            return None
+        if s[i] == 63:
+            i += 1
+            while _CLASS[s[i]] & 4:
+                i += 1
+        if i + 17 > z or not _at(s, i, b" HTTP/1.1\r\nHost: ", 17):
+            return None
+        h = i + 17
+        i = h
+        while _CLASS[s[i]] & 32:
+            i += 1
+        if i == h:
+            return None
+        if s[i] == 58:
+            g = i + 1
+            i = g
+            while 48 <= s[i] <= 57:
+                i += 1
+            if i == g or i - g > 5:
+                return None
+        g = i
+        if s[i] != 13 or s[i + 1] != 10:
+            return None
+        i += 2
+        while s[i] != 13:
+            j = i
+            while _CLASS[s[i]] & 2:
+                i += 1
+            if i == j or s[i] != 58:
+                return None
+            if _CLASS[s[j]] & 8 and _is_special(s, j, i - j):
+                if i - j != 10 or not _at(s, j, b"Connection", 10):
+                    return None
+                if i + 14 < z and _at(s, i, b": keep-alive\r", 13):
+                    pass
+                elif may_close and i + 9 < z and _at(s, i, b": close\r", 8):
+                    close = True
+                else:
+                    return None
+            i += 1
+            while _CLASS[s[i]] & 16:
+                i += 1
+            if s[i] != 13 or s[i + 1] != 10:
+                return None
+            i += 2
+        if s[i + 1] != 10 or i + 2 != z:
+            return None
+        return (data, data[a:b], data[h:g], b"close" if close else None)
+
+
+def plain(data: bytes) -> Found | None:
+    """The common case: exactly one whole head that keeps the connection. [1] slug, [2] Host."""
+    if cython.compiled:
+        return _scan(data, False)
+    return None if 0 in data else _KEEP(data)
+
+
+def plain_or_close(data: bytes) -> Found | None:
+    """As `plain`, with `Connection: close` allowed: [3] is then b"close"."""
+    if cython.compiled:
+        return _scan(data, True)
+    return None if 0 in data else _KEEP_OR_CLOSE(data)
