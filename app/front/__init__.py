@@ -1,0 +1,7 @@
+"""The HTTP/1.1 server: one connection, answers in order."""
+
+from app.front.connection import Connection
+from app.front.exchange import TornadoExchange
+from app.front.gate import LATENCY_EDGES_S, Gate
+
+__all__ = ["LATENCY_EDGES_S", "Connection", "Gate", "TornadoExchange"]

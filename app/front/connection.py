@@ -1,0 +1,414 @@
+"""One client connection: reads, keeps answers in the order of requests, limits, timeouts, drain.
+
+In: bytes from a transport. Out: answers, and one journal record for each redirect before its answer leaves.
+A connection is in one state at a time; bytes that cannot be judged yet wait in `buffer`:
+
+    IDLE      nothing is buffered, waited for or unsent: a plain hit is answered in one call, without await
+    READING   part of a head is in `buffer`
+    WAITING   answers that are not known yet are in `queue`; those behind them wait for their turn
+    EXCHANGE  h11 and Tornado answer one request that is not plain; its bytes go to `exchange`
+    LINGERING the last answer is written, the client's bytes are thrown away until it closes (RFC 9112 9.6)
+    CLOSED
+
+One typed source, compiled by Cython where there is a C compiler and interpreted elsewhere: the first fifty lines of
+`Connection` run for every redirect (docs/performance.md). May import: redirect, journal; no Tornado.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import deque
+from typing import Any
+
+import cython
+
+from app.front.gate import Exchange, Gate, Slot, Transport
+from app.front.head import HEAD_BYTES_MAX, Careful, could_be_plain, judge, plain
+from app.journal import REDIRECT_GET, REDIRECT_HEAD
+from app.redirect import PREFIX
+
+__all__ = ["Connection"]
+
+IDLE, READING, WAITING, EXCHANGE, LINGERING, CLOSED = range(6)
+
+FIRST_BYTE_S = 5  # a client that connects and says nothing
+IDLE_S = 75  # nginx's keepalive_timeout, so that a proxy in front seldom meets a closing connection
+#: How long a connection may stay in a state; WAITING is bounded by the resolver, a running handler by itself.
+STATE_LIMIT_S = {IDLE: IDLE_S, READING: 10, LINGERING: 2}
+BODY_S = 30  # for the whole body of a request
+UNSENT_S = 60  # a client that reads nothing while answers wait for it
+TURN_ANSWERS_MAX = 64  # then other connections get their turn
+WAITING_MAX = 32  # answers that wait for a store, for each connection
+UNSENT_BYTES_MAX = 64 * 1024  # then reading pauses until the client has read
+BUFFER_BYTES_MAX = 64 * 1024  # unjudged bytes that are kept while something is waited for
+
+_write = os.write
+_now = time.time
+_perf = time.perf_counter
+_no_bytes = cython.declare(bytes, b"")
+
+
+@cython.cclass
+class Connection:
+    """The six callbacks of `asyncio.Protocol`, without its base, which a compiled class cannot have."""
+
+    gate: Gate
+    transport: Any
+    peer: bytes
+    state: cython.int
+    since: cython.longlong
+    fd: cython.int
+    _fd: cython.int
+    buffer: bytes
+    queue: Any
+    exchange: Any
+    stalled: cython.bint
+    paused: cython.bint
+    scheduled: cython.bint
+    ended: cython.bint
+
+    if not cython.compiled:
+        __slots__ = (
+            "_fd",
+            "buffer",
+            "ended",
+            "exchange",
+            "fd",
+            "gate",
+            "paused",
+            "peer",
+            "queue",
+            "scheduled",
+            "since",
+            "stalled",
+            "state",
+            "transport",
+        )
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.state = IDLE
+        self.buffer = _no_bytes
+        self.queue = None
+        self.exchange: Exchange | None = None
+        self.stalled = self.paused = self.scheduled = self.ended = False
+        self.fd = self._fd = -1
+        self.peer = bytes(16)
+        # A client that has not said a word is "idle" for a shorter time.
+        self.since = gate.second - (IDLE_S - FIRST_BYTE_S)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; the common case is answered here and now."""
+        gate = self.gate
+        started: cython.double = 0
+        if self.state == IDLE:
+            found = plain(data)
+            if found is not None:
+                key = found[1]
+                prefix = gate.prefixes.get(found[2])
+                if prefix is not None:
+                    if prefix:
+                        key = prefix + key
+                    entry = gate.table.hot.get(key)
+                    if entry is not None:
+                        gate.hits += 1
+                        if not gate.hits & 63:
+                            started = _perf()
+                        gate.append(
+                            data,
+                            int(_now() * 1000),
+                            entry[:8],
+                            0,
+                            REDIRECT_GET if data[0] == 71 else REDIRECT_HEAD,
+                            self.peer,
+                        )
+                        answer = PREFIX + entry[12:] + gate.book.suffix
+                        self.since = gate.second
+                        if self.fd >= 0:
+                            try:
+                                sent = _write(self.fd, answer)
+                            except OSError:
+                                sent = 0
+                            if sent != len(answer):
+                                # From here on by the transport: it keeps what does not fit and reports errors.
+                                self.fd = -1
+                                self.transport.write(answer[sent:])
+                        else:
+                            self.write(answer)
+                        if started:
+                            gate.observe(_perf() - started)
+                        return
+        self._take(data)
+
+    def connection_made(self, transport: Transport) -> None:
+        """A client connected."""
+        self.transport = transport
+        transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
+        raw = transport.get_extra_info("socket")
+        self.fd = self._fd = -1 if raw is None else raw.fileno()
+        address = transport.get_extra_info("peername")
+        if address is None:  # reset before it was accepted
+            self.state = CLOSED
+            transport.abort()
+            return
+        self.peer = pack_peer(address)
+        if not self.gate.admit(self):
+            self.write(self.gate.overloaded())
+            self._finish(gently=True)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
+        self.state = CLOSED
+        self.buffer = _no_bytes
+        self.gate.connections.discard(self)
+        if self.exchange is not None:
+            exchange, self.exchange = self.exchange, None
+            exchange.on_lost()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; answers that it still waits for are sent before the end."""
+        self.ended = True
+        if self.state == EXCHANGE:
+            self.exchange.on_end()
+        return self.state in (WAITING, EXCHANGE)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it asks."""
+        self.stalled = True
+        self.since = self.gate.second
+        self._update_reading()
+
+    def resume_writing(self) -> None:
+        """The client has read on."""
+        self.stalled = False
+        self._update_reading()
+        if self.exchange is not None:
+            self.exchange.on_writable()
+        elif self.buffer:
+            self._advance()
+
+    # What the rest of the front calls.
+
+    def write(self, data: bytes) -> None:
+        """Sends now what the socket takes, if nothing is unsent before it, and the rest by the transport."""
+        if self.fd < 0 and self._fd >= 0 and self.transport.get_write_buffer_size() == 0:
+            self.fd = self._fd
+        sent = 0
+        if self.fd >= 0:
+            try:
+                sent = _write(self.fd, data)
+            except OSError:
+                sent = 0  # full or broken: the transport waits, or reports it
+        if sent != len(data):
+            self.fd = -1
+            self.transport.write(data[sent:])
+
+    def expire(self, second: int) -> None:
+        """Ends the connection if it has been in its state for too long; called about once a second."""
+        aged = second - self.since
+        if self.stalled:
+            limit: int | None = UNSENT_S
+        elif self.state == EXCHANGE:
+            limit = BODY_S if self.exchange.is_receiving else None
+        else:
+            limit = STATE_LIMIT_S.get(self.state)
+        if limit is not None and aged >= limit:
+            self.gate.expired += 1
+            self.transport.abort() if self.stalled else self.transport.close()
+        elif self.gate.draining and self.state == IDLE:
+            self.transport.close()
+
+    def settle(self) -> None:
+        """Sends the answers that have become known, in order, and goes on with what was buffered meanwhile."""
+        if self.state != WAITING:
+            return
+        out = []
+        while self.queue and self.queue[0].is_known:
+            slot = self.queue.popleft()
+            out.append(slot.answer())
+            if slot.close:
+                self.write(b"".join(out))
+                self._finish()
+                return
+        if out:
+            self.write(b"".join(out))
+        if not self.queue:
+            self._rest()
+        self._advance()
+
+    def exchange_done(self, rest: bytes, close: bool) -> None:
+        """The exchange's answer is written; `rest` are the bytes that came behind its request."""
+        self.exchange = None
+        if self.state == CLOSED:
+            return
+        if close:
+            self._finish(gently=True)
+            return
+        self.buffer = rest
+        self._rest()
+        self._schedule()
+
+    def answer_slug(self, head: bytes, found: Careful, rest: bytes) -> None:
+        """A GET of a slug that h11 has judged; from here on it is answered like a plain one."""
+        self.exchange = None
+        self.buffer = rest
+        self._rest()
+        out: list[bytes] = []
+        done = self._answer(head, found, out)
+        if out:
+            self.write(b"".join(out))
+        if done:
+            self._finish()
+        elif rest:
+            self._schedule()
+
+    # What happens to bytes that are not one plain hit.
+
+    def _take(self, data: bytes) -> None:
+        if self.state == EXCHANGE:
+            self.exchange.feed(data)
+        elif self.state < LINGERING:
+            self.buffer = self.buffer + data if self.buffer else data
+            self._advance()
+
+    def _advance(self) -> None:
+        """Takes heads off the buffer until it holds none, or something must be waited for first."""
+        data = self.buffer
+        end_of_data = len(data)
+        position = 0
+        answered = 0
+        out: list[bytes] = []
+        done = False
+        while position < end_of_data and not (self.stalled or self.scheduled or self.state == EXCHANGE):
+            if answered >= TURN_ANSWERS_MAX:
+                self._schedule()
+                break
+            if self.queue and len(self.queue) >= WAITING_MAX:
+                break
+            end = data.find(b"\r\n\r\n", position) + 4
+            head = data[position:end] if end > 3 else data[position:]
+            found = judge(head) if 3 < end <= position + HEAD_BYTES_MAX else None
+            if found is None:
+                if end == 3 and len(head) <= HEAD_BYTES_MAX and could_be_plain(head):
+                    break
+                if self.queue:
+                    break
+                self._flush(out)
+                self._begin_exchange(data[position:])
+                return
+            if not self._is_ours(found.path):
+                if self.queue:
+                    break
+                self._flush(out)
+                self._begin_exchange(data[position:])
+                return
+            position = end
+            answered += 1
+            done = self._answer(head, found, out)
+            if done:
+                position = end_of_data
+        self.buffer = data[position:] if position else data
+        self._flush(out)
+        if done:
+            self._finish()
+            return
+        if self.state in (IDLE, READING):
+            self._rest()
+        self._update_reading()
+
+    def _is_ours(self, path: bytes) -> bool:
+        """Whether the front answers a path, rather than the application."""
+        return path != b"/" and not self.gate.is_reserved(path)
+
+    def _answer(self, head: bytes, found: Careful, out: list[bytes]) -> bool:
+        """Answers one judged head, in `out` or by a slot in the queue; True when the connection ends after it."""
+        slot = Slot(self, self.gate, head, found)
+        if self.queue:
+            self.queue.append(slot)
+            slot.start()
+            return False
+        slot.start()
+        if slot.is_known:
+            out.append(slot.answer())
+            return slot.close
+        if self.queue is None:
+            self.queue = deque()
+        self.queue.append(slot)
+        self.state = WAITING
+        return False
+
+    def _begin_exchange(self, data: bytes) -> None:
+        self.buffer = _no_bytes
+        self.state = EXCHANGE
+        self.since = self.gate.second
+        self.fd = -1  # the exchange writes by the transport
+        self.exchange = self.gate.make_exchange(self)
+        self.exchange.feed(data)
+        if self.ended and self.exchange is not None:
+            self.exchange.on_end()
+
+    def _flush(self, out: list[bytes]) -> None:
+        if out:
+            self.write(b"".join(out))
+            out.clear()
+
+    def _rest(self) -> None:
+        """Nothing is waited for: what is buffered, if anything, is part of a head."""
+        state = READING if self.buffer else IDLE
+        if self.ended and state == IDLE:
+            self._finish()
+            return
+        if state != self.state or state == IDLE:
+            self.since = self.gate.second
+        self.state = state
+
+    def _schedule(self) -> None:
+        """Goes on with the buffer in the next turn of the loop."""
+        if self.buffer and not self.scheduled:
+            self.scheduled = True
+            self.gate.call_soon(self._on_turn)
+
+    def _on_turn(self) -> None:
+        self.scheduled = False
+        if self.state < EXCHANGE:
+            self._advance()
+
+    def _update_reading(self) -> None:
+        """Pauses reading while answers are unsent, too many are waited for, or too much is unjudged."""
+        full = self.queue is not None and len(self.queue) >= WAITING_MAX
+        pause = self.stalled or full or len(self.buffer) > BUFFER_BYTES_MAX
+        if self.state >= LINGERING or pause == self.paused:
+            return
+        self.paused = pause
+        if pause:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def _finish(self, gently: bool = False) -> None:
+        """Ends the connection; `gently` when the client may still be sending, so that no reset eats the answer."""
+        if self.state >= LINGERING:
+            return
+        self.buffer = _no_bytes
+        self.queue = None
+        self.since = self.gate.second
+        self.state = LINGERING
+        if self.paused:
+            self.paused = False
+            self.transport.resume_reading()
+        if self.ended or not gently:
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+
+
+def pack_peer(address: Any) -> bytes:
+    """A peer's address in 16 bytes, IPv4 as ::ffff:a.b.c.d; zeros for a unix socket."""
+    if not isinstance(address, tuple):
+        return bytes(16)
+    text = address[0].partition("%")[0]
+    if ":" in text:
+        return socket.inet_pton(socket.AF_INET6, text)
+    return b"\0\0\0\0\0\0\0\0\0\0\xff\xff" + socket.inet_aton(text)

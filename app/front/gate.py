@@ -1,0 +1,263 @@
+"""What all connections of one process share, and the contracts between them and what they call.
+
+In: settings and the rooms below, from `app.main`. Out: one `Gate` for every connection, a `Slot` for each answer that
+is not a plain hit. The gate holds no socket; `app.front.listener` accepts.
+May import: redirect, journal, settings; no Tornado.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from app.front.head import Careful
+from app.journal import NO_LINK, Outcome, flags_of
+from app.redirect import AnswerBook, Decision, Hosts, Resolver, Table, decide
+from app.settings import RESERVED_SEGMENTS
+
+__all__ = ["Exchange", "Gate", "Owner", "Slot", "Transport"]
+
+_RESERVED = frozenset(segment.encode() for segment in RESERVED_SEGMENTS)
+_SLUG_BYTES_MAX = 64
+_SLUG_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+
+#: Upper edges of the latency buckets, seconds; one request in 64 is timed, and its bucket counts 64.
+LATENCY_EDGES_S = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 0.1, 1.0)
+LATENCY_SAMPLE = 64
+
+_OUTCOMES = {
+    HTTPStatus.NOT_FOUND: Outcome.NOT_FOUND,
+    HTTPStatus.GONE: Outcome.GONE,
+    HTTPStatus.SERVICE_UNAVAILABLE: Outcome.UNAVAILABLE,
+}
+
+
+class Transport(Protocol):
+    """The part of `asyncio.Transport` that the front uses."""
+
+    def write(self, data: bytes) -> None: ...
+    def write_eof(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+    def get_extra_info(self, name: str, default: Any = None) -> Any: ...
+
+
+class Exchange(Protocol):
+    """One request that h11 frames; see `app.front.exchange`."""
+
+    is_receiving: bool
+
+    def feed(self, data: bytes) -> None: ...
+    def on_end(self) -> None: ...
+    def on_lost(self) -> None: ...
+    def on_writable(self) -> None: ...
+
+
+class Owner(Protocol):
+    """What an exchange and a slot know of their connection."""
+
+    transport: Any
+    peer: bytes
+    stalled: bool
+
+    def exchange_done(self, rest: bytes, close: bool) -> None: ...
+    def answer_slug(self, head: bytes, found: Careful, rest: bytes) -> None: ...
+    def settle(self) -> None: ...
+    def expire(self, second: int) -> None: ...
+
+
+@dataclass(slots=True)
+class FrontCounts:
+    """Counts of one process since its start; plain ints, published once a second."""
+
+    redirects: int = 0
+    not_found: int = 0
+    gone: int = 0
+    unavailable: int = 0
+    refused_connections: int = 0
+
+
+class Gate:
+    """The shared state of a process's connections.
+
+    Attributes:
+        hits: redirects answered by the hot path (those of `counts.redirects` come on top).
+        second: the monotonic second, set by `tick`; good enough for time-outs.
+        prefixes: raw Host header -> prefix of a key; only hosts that were judged once.
+        expired: connections ended by a time-out.
+    """
+
+    __slots__ = (
+        "append",
+        "book",
+        "call_soon",
+        "connections",
+        "connections_max",
+        "counts",
+        "draining",
+        "expired",
+        "hits",
+        "hosts",
+        "latency",
+        "make_exchange",
+        "now",
+        "prefixes",
+        "resolver",
+        "second",
+        "table",
+    )
+
+    def __init__(
+        self,
+        *,
+        table: Table,
+        book: AnswerBook,
+        hosts: Hosts,
+        resolver: Resolver,
+        append: Callable[[bytes, int, bytes, int, int, bytes], bool],
+        make_exchange: Callable[[Owner], Exchange],
+        call_soon: Callable[..., Any],
+        now: Callable[[], float],
+        connections_max: int,
+    ) -> None:
+        self.table = table
+        self.book = book
+        self.hosts = hosts
+        self.prefixes = hosts.prefixes
+        self.resolver = resolver
+        self.append = append
+        self.make_exchange = make_exchange
+        self.call_soon = call_soon
+        self.now = now
+        self.connections_max = connections_max
+        self.connections: set[Owner] = set()
+        self.counts = FrontCounts()
+        self.latency = [0] * (len(LATENCY_EDGES_S) + 1)
+        self.hits = 0
+        self.expired = 0
+        self.second = 0
+        self.draining = False
+
+    def admit(self, connection: Owner) -> bool:
+        """Counts a connection in; False when this process has as many as it may."""
+        if len(self.connections) >= self.connections_max:
+            self.counts.refused_connections += 1
+            return False
+        self.connections.add(connection)
+        return True
+
+    def overloaded(self) -> bytes:
+        """The answer to a connection that was not admitted."""
+        return self.book.failure(HTTPStatus.SERVICE_UNAVAILABLE, b"", is_head=False, close=True)
+
+    def is_reserved(self, path: bytes) -> bool:
+        """Whether a path's first segment belongs to the program itself."""
+        return path[1:].partition(b"/")[0].lower() in _RESERVED
+
+    def key_of(self, found: Careful) -> bytes | None:
+        """The key of a judged head; None when its path is no slug or its host none of ours."""
+        slug = found.path[1:]
+        if not 0 < len(slug) <= _SLUG_BYTES_MAX or not _SLUG_BYTES.issuperset(slug):
+            return None
+        prefix = self.hosts.prefix(found.host)
+        return None if prefix is None else prefix + slug
+
+    def observe(self, seconds: float) -> None:
+        """One timed request, standing for LATENCY_SAMPLE of them."""
+        index = 0
+        for edge in LATENCY_EDGES_S:
+            if seconds <= edge:
+                break
+            index += 1
+        self.latency[index] += LATENCY_SAMPLE
+
+    def tick(self, now_s: float, second: int) -> None:
+        """Once a second: the Date, the time-outs, and the end of idle connections while draining."""
+        self.book.refresh(now_s)
+        self.second = second
+        for connection in list(self.connections):
+            connection.expire(second)
+
+    def drain(self) -> None:
+        """From now on every answer ends its connection; the hot path, which would not say so, is closed."""
+        self.draining = True
+        self.prefixes = {}
+        for connection in list(self.connections):
+            connection.expire(self.second)
+
+
+class Slot:
+    """One answer that is not a plain hit: perhaps not known yet, perhaps behind others that are not."""
+
+    __slots__ = ("_connection", "_decision", "_found", "_gate", "_head", "close")
+
+    def __init__(self, connection: Owner, gate: Gate, head: bytes, found: Careful) -> None:
+        self._connection = connection
+        self._gate = gate
+        self._head = head
+        self._found = found
+        self._decision: Decision | None = None
+        self.close = found.close or gate.draining
+
+    @property
+    def is_known(self) -> bool:
+        """Whether `answer` may be called."""
+        return self._decision is not None
+
+    def start(self) -> None:
+        """Looks the answer up; when it must be waited for, the connection's `settle` is called later."""
+        key = self._gate.key_of(self._found)
+        if key is None:
+            self._decision = Decision(HTTPStatus.NOT_FOUND, NO_LINK, b"", counts=False)
+            return
+        entry = self._gate.table.find(key)
+        if entry is None and self._gate.table.is_absent(key, self._gate.now()):
+            self._decision = Decision(HTTPStatus.NOT_FOUND, NO_LINK, b"")
+        elif entry is None:
+            self._gate.resolver.resolve(key, self._on_resolved)
+        else:
+            self._decision = decide(entry, self._gate.now(), self._found.query)
+
+    def answer(self) -> bytes:
+        """The bytes to send; journals them first, so call it only when they are about to leave."""
+        decision = self._decision
+        assert decision is not None
+        gate, found = self._gate, self._found
+        if decision.status in (301, 302, 307, 308):
+            gate.counts.redirects += 1
+            self._journal(decision, Outcome.REDIRECT)
+            return gate.book.redirect(decision.location, decision.status, close=self.close)
+        outcome = _OUTCOMES[HTTPStatus(decision.status)]
+        if outcome is Outcome.NOT_FOUND:
+            gate.counts.not_found += 1
+        elif outcome is Outcome.GONE:
+            gate.counts.gone += 1
+        else:
+            gate.counts.unavailable += 1
+        if decision.counts:
+            self._journal(decision, outcome)
+        return gate.book.failure(decision.status, self._head, is_head=found.is_head, close=self.close)
+
+    def _on_resolved(self, decision_or_entry: Any) -> None:
+        """The resolver's word: an entry, or the status of what is not one."""
+        if isinstance(decision_or_entry, int):
+            self._decision = Decision(decision_or_entry, NO_LINK, b"")
+        else:
+            self._decision = decide(decision_or_entry, self._gate.now(), self._found.query)
+        self._connection.settle()
+
+    def _journal(self, decision: Decision, outcome: Outcome) -> None:
+        self._gate.append(
+            self._head,
+            int(self._gate.now() * 1000),
+            decision.link_id,
+            0,
+            flags_of(outcome, is_head=self._found.is_head),
+            self._connection.peer,
+        )

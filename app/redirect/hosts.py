@@ -1,0 +1,52 @@
+"""Which domain a Host header names.
+
+In: the Host as a request sent it. Out: the prefix of its keys: b"" for the default domain, `domain/` for another,
+None for a host that is answered with 404. May import: the standard library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["Hosts"]
+
+SPELLINGS_MAX = 1_000  # raw Host values remembered; a client that invents hosts only makes itself slower
+
+
+class Hosts:
+    """The domains of this instance.
+
+    Args:
+        default: the default domain's name, without port.
+        others: names of further domains.
+        is_strict: hosts that are none of ours get None instead of the default domain.
+    """
+
+    def __init__(self, default: str, others: Iterable[str] = (), *, is_strict: bool = False) -> None:
+        self.prefixes: dict[bytes, bytes] = {}
+        self._default = default.lower().encode("ascii")
+        self._others = {name.lower().encode("ascii") for name in others}
+        self._is_strict = is_strict
+
+    def prefix(self, host: bytes) -> bytes | None:
+        """The prefix of `host`'s keys; remembers raw spellings, so that the hot path needs one look-up."""
+        known = self.prefixes.get(host)
+        if known is not None:
+            return known
+        prefix = self._judge(host)
+        if prefix is not None and len(self.prefixes) < SPELLINGS_MAX:
+            self.prefixes[host] = prefix
+        return prefix
+
+    def _judge(self, host: bytes) -> bytes | None:
+        name = host.lower()
+        if name.startswith(b"["):
+            name = name[1:].partition(b"]")[0]
+        else:
+            name = name.partition(b":")[0]
+        name = name.rstrip(b".")
+        if name in self._others:
+            return name + b"/"
+        if name == self._default or not name or not self._is_strict:
+            return b""
+        return None

@@ -1,0 +1,200 @@
+"""L1: what this process knows of links, ready to be answered with.
+
+In: links as the resolver read them, and messages that one changed. Out: an entry, or that none is known.
+May import: the standard library and `app.links` for what a link is.
+
+    hot      key -> 8 bytes link id + 4 bytes second of reading + Location     the only dictionary of the hot path
+    warm     the same; what `hot` was before it was full; a hit moves back to `hot`
+    recent   the same; newcomers while the table is full; a second hit moves to `hot`
+    special  key -> Special: links that need a look at the clock or the request, or that only say "gone"
+    absent   key -> the second until which "unknown" holds
+    stale    what was in `hot` and `warm` when the channel fell silent: used only while no store answers
+
+Eviction: when `hot` holds half of the limit, it becomes `warm` and the former `warm` is forgotten; so an entry stays
+as long as it is asked for once while limit/2 others come in, and a hit costs no bookkeeping. While the table is full
+newcomers wait in `recent`, so a scan of cold links pushes out nobody (docs/performance.md#table compares policies).
+Unknown slugs live in `absent` alone and evict no link. All dictionaries are bounded, links also by bytes.
+
+Keys are canonical: the slug for the default domain, else `domain/slug`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.links import CachedLink
+
+__all__ = ["ENTRY_LOCATION", "Special", "Table"]
+
+#: Where the Location starts in an entry.
+ENTRY_LOCATION = 12
+#: Bytes of an entry, its key and the dictionary's slot, beside their text (sys.getsizeof, CPython 3.11).
+ENTRY_OVERHEAD_BYTES = 33 + 33 + 104
+#: Mean bytes allowed for each link: `BOLTLINK_HOT_LINKS` x this bounds the table's memory.
+ENTRY_BYTES_MEAN = 512
+#: "Unknown" holds this long, so that a link made on another node works within it even if its message is lost.
+ABSENT_S = 2.0
+ABSENT_LIMIT = 20_000  # two seconds of a scanner at 10,000/s
+FORGET_STEP = 64  # entries freed for each one put, so that forgetting a generation never stalls the loop
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """A link that `hot` cannot hold. `link_id` and `read_s` as in an entry; `location` is b"" when it has none."""
+
+    link_id: bytes
+    read_s: int
+    location: bytes
+    link: CachedLink
+
+
+Entry = bytes | Special
+
+
+class Table:
+    """Links known to one process, at most `limit` of them and `limit * ENTRY_BYTES_MEAN` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.hot: dict[bytes, bytes] = {}
+        self.evicted = 0
+        self._warm: dict[bytes, bytes] = {}
+        # Ordered ones, where the oldest goes first: a plain dict finds its first key in O(holes before it).
+        self._recent: OrderedDict[bytes, bytes] = OrderedDict()
+        self._special: OrderedDict[bytes, Special] = OrderedDict()
+        self._absent: OrderedDict[bytes, float] = OrderedDict()
+        self._stale: dict[bytes, Entry] = {}
+        self._dying: list[dict[bytes, bytes]] = []
+        self._limit = limit
+        self._hot_limit = max(1, limit * 9 // 20)  # hot + warm: nine tenths
+        self._recent_limit = max(1, limit // 10)
+        self._bytes = {"hot": 0, "warm": 0, "recent": 0}
+        self._bytes_limit = limit * ENTRY_BYTES_MEAN
+
+    def __len__(self) -> int:
+        """Links known, also those that await eviction; absences don't count."""
+        return len(self.hot) + len(self._warm) + len(self._recent) + len(self._special)
+
+    @property
+    def size_bytes(self) -> int:
+        """Estimated bytes of all plain entries."""
+        return sum(self._bytes.values())
+
+    def find(self, key: bytes) -> Entry | None:
+        """The entry of `key`, which counts as asked for; None when nothing valid is known."""
+        entry = self.hot.get(key)
+        if entry is not None:
+            return entry
+        entry = self._warm.pop(key, None)
+        if entry is not None:
+            self._bytes["warm"] -= _cost(key, entry)
+        else:
+            entry = self._recent.pop(key, None)
+            if entry is None:
+                return self._special.get(key)
+            self._bytes["recent"] -= _cost(key, entry)
+        self._put_hot(key, entry)
+        return entry
+
+    def is_absent(self, key: bytes, now_s: float) -> bool:
+        """Whether `key` is known to be no link."""
+        until = self._absent.get(key)
+        return until is not None and now_s < until
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        """Takes what a store said of `key`; replaces whatever was known."""
+        self.forget(key)
+        if isinstance(entry, Special):
+            if len(self._special) >= self._limit:
+                self._special.popitem(last=False)
+                self.evicted += 1
+            self._special[key] = entry
+            return
+        free = len(self.hot) + len(self._warm) < self._hot_limit * 2 and self.size_bytes < self._bytes_limit
+        if free:
+            self._put_hot(key, entry)
+        else:
+            self._put_recent(key, entry)
+
+    def put_absent(self, key: bytes, now_s: float) -> None:
+        """Takes a store's word that `key` is no link; the oldest such word goes at the limit."""
+        self.forget(key)
+        if len(self._absent) >= ABSENT_LIMIT:
+            self._absent.popitem(last=False)
+        self._absent[key] = now_s + ABSENT_S
+
+    def forget(self, key: bytes) -> None:
+        """`key` changed: nothing known of it holds any more, not even stale."""
+        for name, entries in (("hot", self.hot), ("warm", self._warm), ("recent", self._recent)):
+            entry = entries.pop(key, None)
+            if entry is not None:
+                self._bytes[name] -= _cost(key, entry)
+        self._special.pop(key, None)
+        self._absent.pop(key, None)
+        self._stale.pop(key, None)
+
+    def expire_all(self) -> None:
+        """Nothing is valid any more: messages may have been missed. What was known is kept as stale."""
+        fresh: list[dict[bytes, bytes]] = [self._recent, self._warm, self.hot]
+        for entries in fresh:
+            self._stale.update(entries)
+        self._stale.update(self._special)
+        for key in list(self._stale)[: max(0, len(self._stale) - self._limit)]:
+            del self._stale[key]
+        self.hot, self._warm = {}, {}
+        self._recent.clear()
+        self._special.clear()
+        self._absent.clear()
+        self._bytes = dict.fromkeys(self._bytes, 0)
+
+    def find_stale(self, key: bytes) -> Entry | None:
+        """What was known of `key` before the last `expire_all`."""
+        return self._stale.get(key)
+
+    def lend_stale(self, key: bytes, entry: Entry) -> None:
+        """Puts a stale entry back for use until the next `expire_all`, which keeps its time of reading."""
+        self.put(key, entry)
+        self._stale[key] = entry
+
+    def stale_keys(self) -> Iterator[bytes]:
+        """Keys to read again once stores answer: those that were known and are not any more."""
+        return iter([key for key in self._stale if key not in self.hot])
+
+    def fresh_keys(self) -> list[bytes]:
+        """Every key that is known now."""
+        return [*self.hot, *self._warm, *self._recent, *self._special]
+
+    def _put_hot(self, key: bytes, entry: bytes) -> None:
+        self.hot[key] = entry
+        self._bytes["hot"] += _cost(key, entry)
+        if len(self.hot) >= self._hot_limit or self._bytes["hot"] * 20 >= self._bytes_limit * 9:
+            self._turn()
+        if self._dying:
+            self._free_some()
+
+    def _put_recent(self, key: bytes, entry: bytes) -> None:
+        self._recent[key] = entry
+        self._bytes["recent"] += _cost(key, entry)
+        while len(self._recent) > self._recent_limit or self._bytes["recent"] * 10 > self._bytes_limit:
+            self._bytes["recent"] -= _cost(*self._recent.popitem(last=False))
+            self.evicted += 1
+
+    def _turn(self) -> None:
+        """A generation ends: `hot` becomes `warm`, and the former `warm` is freed step by step."""
+        if self._warm:
+            self._dying.append(self._warm)
+            self.evicted += len(self._warm)
+        self._warm, self.hot = self.hot, {}
+        self._bytes["warm"], self._bytes["hot"] = self._bytes["hot"], 0
+
+    def _free_some(self) -> None:
+        dying = self._dying[-1]
+        for _ in range(min(FORGET_STEP, len(dying))):
+            dying.popitem()
+        if not dying:
+            self._dying.pop()
+
+
+def _cost(key: bytes, entry: bytes) -> int:
+    return len(key) + len(entry) + ENTRY_OVERHEAD_BYTES
