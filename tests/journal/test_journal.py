@@ -1,0 +1,211 @@
+"""The journal: what is appended is read back, in order and once, whatever happened in between."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.journal import (
+    REDIRECT_GET,
+    REDIRECT_HEAD,
+    Journal,
+    Outcome,
+    Reader,
+    Scan,
+    Source,
+    create_source,
+    encode_record,
+    flags_of,
+    scan,
+)
+from app.journal.format import SEAL, SEGMENT_HEADER_BYTES, segment_header
+
+SIZE = 64 * 1024
+PEER = bytes(range(16))
+LINK = (7).to_bytes(8, "big")
+
+
+def make(folder: Path, **options: int) -> tuple[Journal, int]:
+    source, lock = create_source(folder, "web_0", os.urandom(8))
+    return Journal(source, segment_bytes=SIZE, **options), lock
+
+
+def reader_of(journal: Journal, position: int = 0) -> Reader:
+    return Reader(journal.source, position, segment_bytes=SIZE)
+
+
+def test_a_record_is_read_back_as_it_was_appended(tmp_path: Path) -> None:
+    journal, lock = make(tmp_path)
+    assert journal.append(b"GET /a HTTP/1.1\r\n\r\n", 1_000, LINK, 3, REDIRECT_HEAD, PEER)
+    (record,) = reader_of(journal).read(10)
+    assert (record.time_ms, record.link, record.variant, record.peer) == (1_000, 7, 3, PEER)
+    assert record.head == b"GET /a HTTP/1.1\r\n\r\n"
+    assert record.is_head
+    assert record.outcome is Outcome.REDIRECT
+    journal.close()
+    os.close(lock)
+
+
+def test_writer_and_format_agree_on_every_byte(tmp_path: Path) -> None:
+    journal, lock = make(tmp_path)
+    parts = [(b"h" * n, 5 + n, n.to_bytes(8, "big"), n, flags_of(Outcome.GONE, is_head=False), PEER) for n in range(40)]
+    for part in parts:
+        journal.append(*part)
+    written = journal.source.segment_path(0).read_bytes()
+    expected = segment_header(0) + b"".join(encode_record(*part) for part in parts)
+    assert written == expected + bytes(SIZE - len(expected))
+    journal.close()
+    os.close(lock)
+
+
+def test_reading_goes_on_over_many_segments_and_batches(tmp_path: Path) -> None:
+    journal, lock = make(tmp_path)
+    reader = reader_of(journal)
+    seen = []
+    for number in range(2_000):
+        assert journal.append(b"x" * (number % 700), number, LINK, 0, REDIRECT_GET, PEER)
+        journal.prepare()
+        if number % 37 == 0:
+            seen += [record.time_ms for record in reader.read(11)]
+    while more := reader.read(100):
+        seen += [record.time_ms for record in more]
+    assert seen == list(range(2_000))
+    assert reader.position == journal.position
+    assert reader.damaged == 0
+    journal.close()
+    os.close(lock)
+
+
+def test_time_never_falls(tmp_path: Path) -> None:
+    journal, lock = make(tmp_path)
+    for time_ms in (5, 3, 9):
+        journal.append(b"", time_ms, LINK, 0, 0, PEER)
+    assert [record.time_ms for record in reader_of(journal).read(9)] == [5, 5, 9]
+    journal.close()
+    os.close(lock)
+
+
+def test_a_head_is_cut_at_its_limit(tmp_path: Path) -> None:
+    journal, lock = make(tmp_path)
+    journal.append(b"y" * 20_000, 1, LINK, 0, 0, PEER)
+    assert [len(record.head) for record in reader_of(journal).read(9)] == [8 * 1024]
+    journal.close()
+    os.close(lock)
+
+
+def test_no_room_drops_and_counts_and_goes_on_later(tmp_path: Path) -> None:
+    journal, lock = make(tmp_path, bytes_max=2 * SIZE)
+    kept = sum(journal.append(b"z" * 1_000, n, LINK, 0, 0, PEER) for n in range(300))
+    assert 0 < kept < 300
+    assert journal.dropped == 300 - kept
+    reader = reader_of(journal)
+    assert len(reader.read(1_000)) == kept
+    assert reader.release_applied(reader.position) == 1
+    journal.prepare()
+    assert journal.append(b"z", 301, LINK, 0, 0, PEER)
+    assert [record.time_ms for record in reader.read(9)] == [301]
+    journal.close()
+    os.close(lock)
+
+
+def test_a_reused_segment_shows_nothing_of_its_former_records(tmp_path: Path) -> None:
+    journal, lock = make(tmp_path)
+    reader = reader_of(journal)
+    for turn in range(6):
+        count = 0
+        while journal.position < (turn + 1) * SIZE:
+            assert journal.append(b"same length", count, LINK, turn, 0, PEER)
+            count += 1
+        assert {record.variant for record in reader.read(10_000)} == {turn}
+        reader.release_applied(reader.position)
+        journal.prepare()
+    assert len(list(journal.source.folder.iterdir())) <= 6
+    journal.close()
+    os.close(lock)
+
+
+def test_a_dead_source_is_finished_and_a_living_one_is_not(tmp_path: Path) -> None:
+    journal, lock = make(tmp_path)
+    journal.append(b"h", 1, LINK, 0, 0, PEER)
+    reader = reader_of(journal)
+    assert len(reader.read(10)) == 1
+    assert not reader.is_finished
+    os.close(lock)
+    assert reader.read(10) == []
+    assert reader.is_finished
+    reader.close()
+    journal.close()
+    journal.source.retire()
+    assert not journal.source.folder.exists()
+
+
+@pytest.mark.parametrize("where", [0, 4, 8, 40, 48, 60])
+def test_a_damaged_record_is_stepped_over_once(tmp_path: Path, where: int) -> None:
+    journal, lock = make(tmp_path)
+    for number in range(10):
+        journal.append(b"head of twenty bytes", number, LINK, 0, 0, PEER)
+    path = journal.source.segment_path(0)
+    record_bytes = len(encode_record(b"head of twenty bytes", 0, LINK, 0, 0, PEER))
+    with path.open("r+b") as file:
+        file.seek(SEGMENT_HEADER_BYTES + 3 * record_bytes + where)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 0x55]))
+    os.close(lock)
+    reader = reader_of(journal)
+    assert [record.time_ms for record in reader.read(100)] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert reader.damaged == 1
+    assert reader.is_finished
+    journal.close()
+
+
+def test_a_living_source_waits_for_a_torn_record_and_then_steps_over_it(tmp_path: Path) -> None:
+    journal, lock = make(tmp_path)
+    journal.append(b"abc", 1, LINK, 0, 0, PEER)
+    with journal.source.segment_path(0).open("r+b") as file:
+        file.seek(SEGMENT_HEADER_BYTES + 8)
+        file.write(b"\xff")
+    journal.append(b"abc", 2, LINK, 0, 0, PEER)
+    reader = reader_of(journal)
+    assert reader.read(10) == []
+    seen = [record.time_ms for _ in range(20) for record in reader.read(10)]
+    assert seen == [2]
+    assert reader.damaged == 1
+    journal.close()
+    os.close(lock)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.binary(max_size=60), max_size=12), st.data())
+def test_any_damage_costs_only_what_it_touches(heads: list[bytes], data: st.DataObject) -> None:
+    segment = bytearray(4096)
+    segment[:SEGMENT_HEADER_BYTES] = segment_header(0)
+    at, spans = SEGMENT_HEADER_BYTES, []
+    for number, head in enumerate(heads):
+        record = encode_record(head, number, LINK, 0, 0, PEER)
+        segment[at : at + len(record)] = record
+        spans.append((at, at + 48 + len(head)))
+        at += len(record)
+    start = data.draw(st.integers(SEGMENT_HEADER_BYTES, at))
+    noise = data.draw(st.binary(max_size=24))
+    before = bytes(segment)
+    segment[start : start + len(noise)] = noise
+    touched = {i for i, b in enumerate(before) if segment[i] != b}
+    state = Scan()
+    seen = {r.time_ms for r in scan(memoryview(bytes(segment)), 0, state, is_dead=True, skip_torn=True)}
+    whole = {n for n, (a, b) in enumerate(spans) if not touched.intersection(range(a, b))}
+    sealed_early = segment.find(SEAL.to_bytes(4, "little")) >= 0
+    assert sealed_early or whole <= seen
+
+
+def test_sources_of_other_names_are_none(tmp_path: Path) -> None:
+    (tmp_path / "stray").mkdir()
+    assert Source("stray", tmp_path / "stray").segments() == []
+    from app.journal import list_sources
+
+    assert list_sources(tmp_path) == []
+    assert list_sources(tmp_path / "nothing") == []
