@@ -13,7 +13,7 @@ from app.journal.format import (
     scan,
 )
 from app.journal.reader import Reader
-from app.journal.source import Source, create_source, hold_lock, list_sources
+from app.journal.source import Source, create_source, list_sources
 from app.journal.writer import Journal
 
 __all__ = [
@@ -30,7 +30,6 @@ __all__ = [
     "create_source",
     "encode_record",
     "flags_of",
-    "hold_lock",
     "list_sources",
     "scan",
 ]

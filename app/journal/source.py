@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Source", "create_source", "hold_lock", "list_sources"]
+__all__ = ["Source", "create_source", "list_sources"]
 
 _SEGMENT_NAME = re.compile(r"(\d{8})\.seg")
 _SOURCE_NAME = re.compile(r"[0-9a-z_]{1,32}-[0-9a-f]{16}")
@@ -34,7 +34,7 @@ class Source:
     def is_live(self) -> bool:
         """Whether its writer still holds the lock."""
         try:
-            descriptor = hold_lock(self.folder / "lock")
+            descriptor = _hold_lock(self.folder / "lock")
         except FileNotFoundError:
             return False
         if descriptor is None:
@@ -66,7 +66,7 @@ class Source:
         self.folder.rmdir()
 
 
-def hold_lock(path: Path) -> int | None:
+def _hold_lock(path: Path) -> int | None:
     """Locks a file for as long as the returned descriptor is open; None when another process holds it.
 
     Raises:

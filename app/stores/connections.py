@@ -1,0 +1,58 @@
+"""Clients of Redis and MongoDB, with time limits that suit each use.
+
+In: URLs. Out: async clients that connect when first used. Redirects set their own, shorter limits on each call.
+May import: the standard library and the two clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import redis.asyncio
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.read_preferences import ReadPreference
+from pymongo.uri_parser import parse_uri
+from pymongo.write_concern import WriteConcern
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+__all__ = ["DATABASE_NAME", "Database", "open_mongodb", "open_redis"]
+
+DATABASE_NAME = "boltlink"
+CONNECT_S = 2.0
+CALL_S = 10.0  # an API call may wait this long; redirects allow a store 250 ms
+MONGODB_SELECT_MS = 2_000  # how long a call waits for a primary
+REDIS_CONNECTIONS_MAX = 32
+
+Database = AsyncDatabase[Mapping[str, Any]]
+
+
+def open_redis(url: str) -> redis.asyncio.Redis:
+    """A client of bytes. It never retries by itself: a lost connection must be noticed, not hidden."""
+    client = redis.asyncio.Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_S,
+        socket_timeout=CALL_S,
+        max_connections=REDIS_CONNECTIONS_MAX,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return cast("redis.asyncio.Redis", client)
+
+
+def open_mongodb(url: str) -> Database:
+    """The database that the URL names, or `boltlink`: majority writes, reads from the primary."""
+    client: AsyncMongoClient[Mapping[str, Any]] = AsyncMongoClient(
+        url,
+        serverSelectionTimeoutMS=MONGODB_SELECT_MS,
+        connectTimeoutMS=int(CONNECT_S * 1000),
+        socketTimeoutMS=int(CALL_S * 1000),
+        retryWrites=True,
+        tz_aware=True,
+    )
+    return client.get_database(
+        parse_uri(url)["database"] or DATABASE_NAME if "+srv" not in url else DATABASE_NAME,
+        write_concern=WriteConcern(w="majority"),
+        read_preference=ReadPreference.PRIMARY,
+    )

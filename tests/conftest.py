@@ -1,0 +1,139 @@
+"""Real engines for the tests: one redis-server and one mongod for each test process, on unix sockets of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import redis.asyncio
+
+from app.settings import Settings
+from app.stores import Database, mongodb_url, open_mongodb, open_redis, redis_socket, redis_url
+from app.stores.embedded import main as _  # noqa: F401  the program that the fixtures run
+from app.stores.replica_set import ensure_replica_set
+
+T = TypeVar("T")
+LIMIT_S = 30.0
+
+
+def wait_for(fact: Callable[[], T], *, limit_s: float = LIMIT_S, step_s: float = 0.01) -> T:
+    """Waits until `fact()` is true, and returns it; fails after `limit_s`."""
+    deadline = time.monotonic() + limit_s
+    while not (value := fact()):
+        assert time.monotonic() < deadline, f"not within {limit_s} s: {fact}"
+        time.sleep(step_s)
+    return value
+
+
+async def wait_until(fact: Callable[[], T], *, limit_s: float = LIMIT_S) -> T:
+    """As `wait_for`, on a loop."""
+    deadline = time.monotonic() + limit_s
+    while not (value := fact()):
+        assert time.monotonic() < deadline, f"not within {limit_s} s: {fact}"
+        await asyncio.sleep(0.005)
+    return value
+
+
+@dataclass
+class Stores:
+    """Clients of the real engines, with a database of one's own."""
+
+    database: Database
+    redis: redis.asyncio.Redis
+
+
+class Engines:
+    """The engines of one test process, started as supervisord would; `run` and `stop` are for tests of outages."""
+
+    def __init__(self, state: Path) -> None:
+        self.environ = {**os.environ, "BOLTLINK_STATE_DIR": str(state)}
+        self.settings = Settings.from_environ({"BOLTLINK_STATE_DIR": str(state)})
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._state = state
+
+    def run(self, name: str) -> None:
+        command = [sys.executable, "-m", "app.stores.embedded", name]
+        self._state.mkdir(exist_ok=True)
+        with (self._state / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
+        if name == "redis":
+            wait_for(redis_socket(self.settings).exists)
+        else:
+            ensure_replica_set(Path(mongodb_socket_of(self.settings)))
+
+    def stop(self, name: str) -> None:
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
+    def stop_all(self) -> None:
+        for name in list(self._processes):
+            self.stop(name)
+
+
+def mongodb_socket_of(settings: Settings) -> str:
+    from app.stores import mongodb_socket
+
+    return str(mongodb_socket(settings))
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[Engines]:
+    folder = Path(tempfile.mkdtemp(prefix="bl-"))
+    engines = Engines(folder / "s")
+    try:
+        engines.run("redis")
+        engines.run("mongod")
+        yield engines
+    finally:
+        engines.stop_all()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def connect(engines: Engines) -> Callable[[], object]:
+    """An async context manager of `Stores` with an empty database and an empty Redis, for use within one loop."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+
+    @asynccontextmanager
+    async def manager() -> AsyncIterator[Stores]:
+        database = open_mongodb(mongodb_url(engines.settings).replace("/?", f"/{name}?"))
+        client = open_redis(redis_url(engines.settings))
+        try:
+            await client.flushall()
+            yield Stores(database, client)
+        finally:
+            await database.client.drop_database(name)
+            await database.client.close()
+            await client.aclose()
+
+    return manager
+
+
+@pytest.fixture
+def with_stores(connect: Callable[[], object]) -> Callable[[Callable[[Stores], Awaitable[None]]], None]:
+    """Runs a coroutine function with `Stores`: `with_stores(scenario)`."""
+
+    def run(scenario: Callable[[Stores], Awaitable[None]]) -> None:
+        async def whole() -> None:
+            async with connect() as stores:  # type: ignore[attr-defined]
+                await scenario(stores)
+
+        asyncio.run(whole())
+
+    return run
