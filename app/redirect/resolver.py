@@ -224,10 +224,10 @@ class Resolver:
             link = links.get(name)
             if link is None:
                 reads[key] = _Read(0, None)
-                fill.append((name, Cached(version=0, entry=None, deleted=False)))
+                fill.append((name, Cached(0)))
                 self.counts.mongodb_misses += 1
             else:
-                value = link.cached_value()
+                value = link.cached()
                 reads[key] = _Read(value.version, value.entry)
                 fill.append((name, value))
                 self.counts.mongodb_hits += 1

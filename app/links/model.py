@@ -1,0 +1,109 @@
+"""What a link is: its fields, its states, and the part of it that a redirect needs.
+
+In: rows of MongoDB and bodies of requests. Out: typed links. Pure. May import: msgspec.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+__all__ = ["Cached", "CachedLink", "Link", "LinkState", "join_key", "split_key"]
+
+
+class LinkState(StrEnum):
+    """Only an active link redirects; a deleted one is kept as a tombstone, so that versions never fall."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    BANNED = "banned"
+    DELETED = "deleted"
+
+
+def join_key(domain: str, slug: str) -> str:
+    """`domain/slug`: the links' `_id`; the default domain is empty."""
+    return f"{domain}/{slug}"
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """(domain, slug) of a key."""
+    domain, _, slug = key.partition("/")
+    return domain, slug
+
+
+class CachedLink(msgspec.Struct, array_like=True, frozen=True):
+    """What a redirect needs of a link. Times are Unix seconds; `target` is visible ASCII."""
+
+    link: int
+    state: str
+    target: str
+    code: int = 302
+    starts: int | None = None
+    expires: int | None = None
+    max_visits: int | None = None
+    password: bool = False
+    forward_query: bool = False
+    rules: list[Any] | None = None
+
+
+class Cached(msgspec.Struct, frozen=True):
+    """What a store says of a key: a link, an absence (version 0) or a tombstone (`is_deleted`)."""
+
+    version: int
+    entry: CachedLink | None = None
+    is_deleted: bool = False
+
+
+class Link(msgspec.Struct, kw_only=True):
+    """One link. `link` is its 63-bit id, made with it and never used again; times are Unix seconds.
+
+    `version` never falls for a key, not even when a slug is deleted and taken again: max(old + 1, now in ms).
+    """
+
+    domain: str
+    slug: str
+    link: int
+    target: str
+    version: int
+    state: LinkState = LinkState.ACTIVE
+    owner: str = ""
+    tags: list[str] = []
+    title: str = ""
+    notes: str = ""
+    created: int = 0
+    starts: int | None = None
+    expires: int | None = None
+    max_visits: int | None = None
+    visits: int = 0
+    password_hash: bytes | None = None
+    code: int = 302
+    rules: list[Any] | None = None
+    forward_query: bool = False
+    clicks: int = 0
+
+    @property
+    def key(self) -> str:
+        """The link's `_id`."""
+        return join_key(self.domain, self.slug)
+
+    def cached(self) -> Cached:
+        """What redirects need, or the tombstone of a deleted link."""
+        if self.state is LinkState.DELETED:
+            return Cached(self.version, None, is_deleted=True)
+        return Cached(
+            self.version,
+            CachedLink(
+                link=self.link,
+                state=self.state.value,
+                target=self.target,
+                code=self.code,
+                starts=self.starts,
+                expires=self.expires,
+                max_visits=self.max_visits,
+                password=self.password_hash is not None,
+                forward_query=self.forward_query,
+                rules=self.rules,
+            ),
+        )

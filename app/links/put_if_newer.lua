@@ -1,0 +1,12 @@
+-- Puts a link, an absence or a tombstone into its one key if it is newer than what is there.
+-- KEYS[1] the key; ARGV[1] version, ARGV[2] value (msgpack [version, entry]), ARGV[3] seconds to live.
+-- An absence (version 0) is put only where there is nothing, so it never hides a link.
+local current = redis.call('GET', KEYS[1])
+if current then
+  local known, value = pcall(cmsgpack.unpack, current)
+  if known and type(value) == 'table' and type(value[1]) == 'number' and value[1] >= tonumber(ARGV[1]) then
+    return 0
+  end
+end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return 1

@@ -1,0 +1,41 @@
+"""Slugs: made at random, or chosen and judged. Pure but for the random source that is passed in.
+
+May import: settings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from app.settings import RESERVED_SEGMENTS
+
+__all__ = ["SLUG_LENGTH", "SlugError", "check_slug", "make_slug"]
+
+#: No 0 O 1 l I: what is read from paper or over the phone is typed right.
+ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+SLUG_LENGTH = 7  # 57^7 = 1.95e12: with 100 million links one try in 20,000 collides
+SLUG_CHARACTERS_MAX = 64
+_CHOSEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
+class SlugError(ValueError):
+    """A slug that cannot be had; the text says why."""
+
+
+def make_slug(randbelow: Callable[[int], int], length: int = SLUG_LENGTH) -> str:
+    """A new slug; `randbelow` is `secrets.randbelow` outside of tests."""
+    return "".join(ALPHABET[randbelow(len(ALPHABET))] for _ in range(length))
+
+
+def check_slug(slug: str) -> str:
+    """Returns a chosen slug as it will be stored.
+
+    Raises:
+        SlugError: wrong characters or length, or a reserved word.
+    """
+    if _CHOSEN.fullmatch(slug) is None:
+        raise SlugError(f"must be 1 to {SLUG_CHARACTERS_MAX} letters, digits, '-' or '_'")
+    if slug.lower() in RESERVED_SEGMENTS:
+        raise SlugError(f"{slug!r} is reserved")
+    return slug

@@ -1,0 +1,112 @@
+"""Judges where a link may lead, and writes it the way it will be sent.
+
+In: what a person typed. Out: visible ASCII, fit for a Location header. A target that is already a legal ASCII URL is
+kept byte for byte; else the least change that makes it one without changing what it means (RFC 3986 6.2.2, RFC 3987
+3.1): scheme and host in lower case, the host in IDNA (UTS 46), other characters percent-encoded as UTF-8.
+May import: idna.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+import idna
+
+__all__ = ["TARGET_BYTES_MAX", "TargetError", "authority_of", "normalise_target"]
+
+TARGET_BYTES_MAX = 8192
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_TRIPLET = re.compile(r"%[0-9A-Fa-f]{2}")
+# RFC 3986 appendix A: what may stand in a path, query or fragment besides percent-encoded triplets.
+_ILLEGAL = re.compile(r"[^A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]")
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+_PORTS = {"http": 80, "https": 443}
+
+
+class TargetError(ValueError):
+    """A target that a link may not have; the text says why."""
+
+
+def normalise_target(text: str, ours: Collection[tuple[str, int]] = ()) -> str:
+    """The target as it will be stored and sent.
+
+    Args:
+        text: as given.
+        ours: (host, port) of this instance's own addresses, which would make a circle.
+
+    Raises:
+        TargetError: no http(s) URL, no valid host, control characters, too long, credentials, or ourselves.
+    """
+    if _CONTROL.search(text):
+        raise TargetError("must not contain control characters")
+    if text != text.strip():
+        raise TargetError("must not begin or end with a space")
+    try:
+        parts = urlsplit(text)
+        scheme, port = parts.scheme.lower(), parts.port
+    except ValueError as error:
+        raise TargetError(f"is not a URL: {error}") from error
+    if scheme not in _PORTS or not text[len(scheme) :].startswith("://"):
+        raise TargetError("must start with http:// or https://")
+    if parts.username is not None or parts.password is not None:
+        raise TargetError("must not contain a user name or password")
+    host = _host(parts.hostname or "")
+    if port == 0:
+        raise TargetError("must not have port 0")
+    if (host.strip("[]"), port or _PORTS[scheme]) in ours:
+        raise TargetError("must not lead back to this service")
+    rest = text[text.index("://") + 3 :][len(parts.netloc) :]
+    target = f"{scheme}://{host}{_port_text(parts.netloc)}{_encode(rest)}"
+    if len(target) > TARGET_BYTES_MAX:
+        raise TargetError(f"must not be longer than {TARGET_BYTES_MAX} bytes")
+    return target
+
+
+def authority_of(url: str) -> tuple[str, int]:
+    """(host, port) of one of our own URLs, for `ours`."""
+    parts = urlsplit(url)
+    return (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme, 80)
+
+
+def _host(host: str) -> str:
+    """The host in lower-case ASCII; an IPv6 address keeps its brackets."""
+    if ":" in host:
+        try:
+            return f"[{ipaddress.IPv6Address(host).compressed}]"
+        except ValueError:
+            raise TargetError(f"has no valid host: {host!r}") from None
+    if not host.isascii():
+        try:
+            host = idna.encode(host, uts46=True, transitional=False).decode("ascii")
+        except idna.IDNAError as error:
+            raise TargetError(f"has no valid host: {error}") from error
+    labels = host.lower().removesuffix(".").split(".")
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise TargetError(f"has no valid host: {host!r}" if host else "must have a host")
+    if labels[-1].isdigit() or labels[-1].startswith("0x"):
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            raise TargetError(f"has no valid host: {host!r}") from None
+    return host.lower()
+
+
+def _port_text(netloc: str) -> str:
+    """The port as it was written, with its colon."""
+    after_host = netloc.rpartition("]")[2] if "]" in netloc else netloc
+    _, colon, port = after_host.rpartition(":")
+    return f":{port}" if colon and port else ""
+
+
+def _encode(rest: str) -> str:
+    """Path, query and fragment in legal characters."""
+    rest = _LONE_PERCENT.sub("%25", rest)
+    rest = _TRIPLET.sub(lambda match: match[0].upper(), rest)
+    try:
+        return _ILLEGAL.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), rest)
+    except UnicodeEncodeError as error:
+        raise TargetError("must not contain half a character (a lone surrogate)") from error
