@@ -2,6 +2,6 @@
 
 from app.front.connection import Connection
 from app.front.exchange import TornadoExchange
-from app.front.gate import LATENCY_EDGES_S, Gate
+from app.front.gate import Gate
 
-__all__ = ["LATENCY_EDGES_S", "Connection", "Gate", "TornadoExchange"]
+__all__ = ["Connection", "Gate", "TornadoExchange"]

@@ -7,6 +7,7 @@ May import: redirect, journal, settings; no Tornado.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 from app.front.head import Careful
 from app.journal import NO_LINK, Outcome, flags_of
+from app.observe import REDIRECT_EDGES_S
 from app.redirect import AnswerBook, Decision, Hosts, Resolver, Table, decide
 from app.settings import RESERVED_SEGMENTS
 
@@ -23,9 +25,7 @@ _RESERVED = frozenset(segment.encode() for segment in RESERVED_SEGMENTS)
 _SLUG_BYTES_MAX = 64
 _SLUG_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
-#: Upper edges of the latency buckets, seconds; one request in 64 is timed, and its bucket counts 64.
-LATENCY_EDGES_S = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 0.1, 1.0)
-LATENCY_SAMPLE = 64
+LATENCY_SAMPLE = 64  # one hit in so many is timed, and counts for all of them
 
 _OUTCOMES = {
     HTTPStatus.NOT_FOUND: Outcome.NOT_FOUND,
@@ -88,6 +88,7 @@ class Gate:
 
     Attributes:
         hits: redirects answered by the hot path (those of `counts.redirects` come on top).
+        warm_hits: other answers that L1 knew.
         second: the monotonic second, set by `tick`; good enough for time-outs.
         prefixes: raw Host header -> prefix of a key; only hosts that were judged once.
         expired: connections ended by a time-out.
@@ -105,12 +106,14 @@ class Gate:
         "hits",
         "hosts",
         "latency",
+        "latency_s",
         "make_exchange",
         "now",
         "prefixes",
         "resolver",
         "second",
         "table",
+        "warm_hits",
     )
 
     def __init__(
@@ -138,8 +141,10 @@ class Gate:
         self.connections_max = connections_max
         self.connections: set[Owner] = set()
         self.counts = FrontCounts()
-        self.latency = [0] * (len(LATENCY_EDGES_S) + 1)
+        self.latency = [0] * (len(REDIRECT_EDGES_S) + 1)
+        self.latency_s = 0.0
         self.hits = 0
+        self.warm_hits = 0
         self.expired = 0
         self.second = 0
         self.draining = False
@@ -170,12 +175,8 @@ class Gate:
 
     def observe(self, seconds: float) -> None:
         """One timed request, standing for LATENCY_SAMPLE of them."""
-        index = 0
-        for edge in LATENCY_EDGES_S:
-            if seconds <= edge:
-                break
-            index += 1
-        self.latency[index] += LATENCY_SAMPLE
+        self.latency[bisect_left(REDIRECT_EDGES_S, seconds)] += LATENCY_SAMPLE
+        self.latency_s += seconds * LATENCY_SAMPLE
 
     def tick(self, now_s: float, second: int) -> None:
         """Once a second: the Date, the time-outs, and the end of idle connections while draining."""
@@ -222,6 +223,7 @@ class Slot:
         elif entry is None:
             self._gate.resolver.resolve(key, self._on_resolved)
         else:
+            self._gate.warm_hits += 1
             self._decision = decide(entry, self._gate.now(), self._found.query)
 
     def answer(self) -> bytes:

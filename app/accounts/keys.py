@@ -1,0 +1,100 @@
+"""API keys: made, checked, revoked. The key itself is shown once and never stored; its SHA-256 is its `_id`.
+
+In: keys as requests carry them. Out: who is calling, or nobody. A key has 256 random bits, so a fast hash is enough
+and a look-up by the hash tells an attacker nothing through its timing.
+May import: stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from pymongo import DESCENDING, IndexModel
+
+from app.stores import Database
+
+__all__ = ["INDEXES", "KEYS", "ApiKey", "KeyRing", "hash_key", "make_key"]
+
+KEYS = "api_keys"
+INDEXES = [IndexModel([("created", DESCENDING), ("_id", DESCENDING)])]
+KEY_MARK = "blk_"  # so that a leaked key is recognised by people and scanners
+PREFIX_CHARACTERS = 8
+CACHE_S = 1.0  # a revoked key is refused everywhere within this time
+CACHE_MAX = 1_000
+LIST_MAX = 1_000
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as stored: `id` is its SHA-256 in hex, `created` and `revoked` Unix seconds."""
+
+    id: str
+    name: str
+    prefix: str
+    created: int
+    revoked: int | None = None
+
+
+def make_key(token: Callable[[int], str]) -> str:
+    """A new key; `token` is `secrets.token_urlsafe`."""
+    return KEY_MARK + token(32)
+
+
+def hash_key(key: str) -> str:
+    """What is stored of a key."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class KeyRing:
+    """The keys of one database. `monotonic` and `now_s` are clocks in seconds."""
+
+    def __init__(self, database: Database, *, monotonic: Callable[[], float], now_s: Callable[[], int]) -> None:
+        self._keys = database[KEYS]
+        self._monotonic = monotonic
+        self._now_s = now_s
+        self._known: dict[str, tuple[float, ApiKey]] = {}
+
+    async def find(self, key: str) -> ApiKey | None:
+        """Whose key this is; None for an unknown or revoked one. Known keys are remembered for CACHE_S."""
+        digest = hash_key(key)
+        until, found = self._known.get(digest, (0.0, None))
+        if found is not None and self._monotonic() < until:
+            return found
+        self._known.pop(digest, None)
+        row = await self._keys.find_one({"_id": digest, "revoked": None})
+        if row is None or not hmac.compare_digest(row["_id"], digest):
+            return None
+        found = _from_row(row)
+        if len(self._known) >= CACHE_MAX:
+            self._known.clear()
+        self._known[digest] = (self._monotonic() + CACHE_S, found)
+        return found
+
+    async def add(self, key: str, name: str) -> ApiKey:
+        """Stores a key; one that is known stays as it is, so a revoked key is never given life again."""
+        digest = hash_key(key)
+        fields = {"name": name, "prefix": key[:PREFIX_CHARACTERS], "created": self._now_s(), "revoked": None}
+        await self._keys.update_one({"_id": digest}, {"$setOnInsert": fields}, upsert=True)
+        row = await self._keys.find_one({"_id": digest})
+        assert row is not None
+        return _from_row(row)
+
+    async def list(self) -> list[ApiKey]:
+        """All keys, the newest first, revoked ones included; at most LIST_MAX."""
+        rows = self._keys.find().sort([("created", DESCENDING), ("_id", DESCENDING)]).limit(LIST_MAX)
+        return [_from_row(row) async for row in rows]
+
+    async def revoke(self, digest: str) -> bool:
+        """Ends a key by its id; False when there is no such living key."""
+        self._known.pop(digest, None)
+        result = await self._keys.update_one(
+            {"_id": digest, "revoked": None}, {"$set": {"revoked": self._now_s()}}
+        )
+        return result.modified_count == 1
+
+
+def _from_row(row: Mapping[str, Any]) -> ApiKey:
+    return msgspec.convert({**row, "id": row["_id"]}, ApiKey)

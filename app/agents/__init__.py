@@ -1,0 +1,6 @@
+"""What a head says of its visitor: device, os, browser, language, referrer, person or bot. Pure."""
+
+from app.agents.address import client_address
+from app.agents.traits import Kind, Traits, TraitsReader
+
+__all__ = ["Kind", "Traits", "TraitsReader", "client_address"]

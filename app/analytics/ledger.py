@@ -1,0 +1,175 @@
+"""Applies batches to MongoDB exactly once: buckets and the source's checkpoint in one transaction.
+
+In: a batch and where it begins and ends in its source. Out: either all of it is on a majority, or none is.
+
+The checkpoint moves by compare-and-set from where the batch began to where it ends, and each changed bucket is replaced
+by compare-and-set on `rev`, or inserted. So a crash, a stale second aggregator, a failover or a lost reply can neither
+lose nor double a click: whoever lost the race hears `LostRaceError`, forgets what it believed and reads again.
+
+Effects, in order, of `apply`: read buckets, move the checkpoint, write buckets, commit. kill -9 between any two leaves
+the state before the transaction or after it. May import: stores.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bson.int64 import Int64
+from pymongo import ASCENDING, IndexModel, InsertOne, ReplaceOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from app.analytics.bucket import Bucket, BucketKey, Delta, bucket_id
+from app.stores import Database
+
+__all__ = ["CHECKPOINTS", "CLICKS_NODE", "INDEXES", "Ledger", "LostRaceError"]
+
+CLICKS_NODE = "clicks_node"
+CHECKPOINTS = "checkpoints"
+RETIRED_DAYS = 400  # a journal that a restored disk brings back within this time is not counted again
+INDEXES = {
+    CLICKS_NODE: [IndexModel([("day", ASCENDING)])],
+    CHECKPOINTS: [
+        IndexModel([("retired", ASCENDING)], expireAfterSeconds=RETIRED_DAYS * 86_400),
+        IndexModel([("as_of", ASCENDING)], sparse=True),
+    ],
+}
+KNOWN_MAX = 50_000  # buckets in memory, the least recently used go first: 100 MB at 2 KB each
+
+
+class LostRaceError(Exception):
+    """The transaction did not happen, or nobody can say whether it did: read the checkpoint again."""
+
+
+class Ledger:
+    """The buckets of one aggregator.
+
+    Args:
+        node: node and aggregator, the end of each bucket's `_id`.
+        trace: called with the name of each effect just before it happens.
+    """
+
+    def __init__(self, database: Database, node: str, *, trace: Callable[[str], None] = lambda step: None) -> None:
+        self.node = node
+        self._database = database
+        self._clicks = database[CLICKS_NODE]
+        self._checkpoints = database.get_collection(CHECKPOINTS, read_concern=ReadConcern("majority"))
+        self._known: OrderedDict[BucketKey, Bucket] = OrderedDict()
+        self._trace = trace
+
+    async def position(self, source: str) -> int:
+        """How far a source is applied; 0 for one that never was."""
+        row = await self._checkpoints.find_one({"_id": source})
+        return 0 if row is None else int(row["applied"])
+
+    async def apply(self, source: str, begin: int, end: int, deltas: Mapping[BucketKey, Delta]) -> None:
+        """Adds a batch to its buckets and moves the checkpoint from `begin` to `end`.
+
+        Raises:
+            LostRaceError: nothing is known to have happened; `position` tells.
+            PyMongoError: MongoDB does not answer; nothing is known either.
+        """
+        try:
+            before = await self._load(deltas)
+            after = {key: before[key].merged(delta) for key, delta in deltas.items()}
+            await self._commit(source, begin, end, before, after)
+        except BaseException:
+            self.forget()
+            raise
+        for key, bucket in after.items():
+            self._known[key] = bucket
+            self._known.move_to_end(key)
+        while len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
+
+    async def retire(self, source: str, applied: int) -> None:
+        """Notes that a dead source was applied to its end; its checkpoint stays RETIRED_DAYS."""
+        self._trace("note retirement")
+        fields = {"applied": Int64(applied), "retired": datetime.now(UTC)}
+        await self._checkpoints.update_one({"_id": source}, {"$set": fields}, upsert=True)
+
+    async def note_progress(self, as_of: datetime) -> None:
+        """Says that every click of this aggregator's sources before `as_of` is counted."""
+        await self._checkpoints.update_one(
+            {"_id": f"aggregator/{self.node}"}, {"$set": {"as_of": as_of}}, upsert=True
+        )
+
+    def forget(self) -> None:
+        """Drops the buckets in memory: another may have changed them."""
+        self._known.clear()
+
+    async def _load(self, keys: Iterable[BucketKey]) -> dict[BucketKey, Bucket]:
+        """Each bucket as it stands, from memory where it is known."""
+        found: dict[BucketKey, Bucket] = {}
+        missing: dict[str, BucketKey] = {}
+        for key in keys:
+            known = self._known.get(key)
+            if known is None:
+                missing[bucket_id(key[0], key[1], self.node)] = key
+            else:
+                found[key] = known
+        if missing:
+            self._trace("read buckets")
+            async for document in self._clicks.find({"_id": {"$in": list(missing)}}):
+                found[missing.pop(document["_id"])] = Bucket.from_document(document)
+            found.update((key, Bucket()) for key in missing.values())
+        return found
+
+    async def _commit(
+        self,
+        source: str,
+        begin: int,
+        end: int,
+        before: Mapping[BucketKey, Bucket],
+        after: Mapping[BucketKey, Bucket],
+    ) -> None:
+        async with self._database.client.start_session() as session:
+            self._trace("begin")
+            await session.start_transaction(write_concern=WriteConcern("majority"))
+            try:
+                await self._write(session, source, begin, end, before, after)
+                self._trace("commit")
+                await session.commit_transaction()
+            except (DuplicateKeyError, BulkWriteError, LostRaceError) as error:
+                raise LostRaceError(str(error)) from error
+            except OperationFailure as error:
+                if error.has_error_label("TransientTransactionError") or error.has_error_label(
+                    "UnknownTransactionCommitResult"
+                ):
+                    raise LostRaceError(str(error)) from error
+                raise
+            self._trace("committed")
+
+    async def _write(
+        self,
+        session: AsyncClientSession,
+        source: str,
+        begin: int,
+        end: int,
+        before: Mapping[BucketKey, Bucket],
+        after: Mapping[BucketKey, Bucket],
+    ) -> None:
+        self._trace("move checkpoint")
+        moved = await self._database[CHECKPOINTS].update_one(
+            {"_id": source, "applied": Int64(begin)},
+            {"$set": {"applied": Int64(end), "node": self.node}, "$unset": {"retired": ""}},
+            upsert=begin == 0,
+            session=session,
+        )
+        if not moved.matched_count and moved.upserted_id is None:
+            raise LostRaceError(f"{source} is not at {begin}")
+        writes: list[InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]] = []
+        for key, bucket in after.items():
+            document = bucket.document(key, self.node)
+            rev = before[key].rev
+            writes.append(ReplaceOne({"_id": document["_id"], "rev": rev}, document) if rev else InsertOne(document))
+        if writes:
+            self._trace("write buckets")
+            done = await self._clicks.bulk_write(writes, ordered=False, session=session)  # type: ignore[arg-type]
+            if done.matched_count + done.inserted_count != len(writes):
+                raise LostRaceError("a bucket was changed by another")

@@ -1,0 +1,89 @@
+"""Errors as the API tells them: `application/problem+json` (RFC 9457), with one entry for each wrong field.
+
+In: what a handler raises. Out: a status and a body that names what was wrong, where, and what is allowed; never a
+traceback. May import: msgspec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import msgspec
+
+__all__ = ["FieldError", "Problem", "decode_body"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One wrong field; "" for the body as a whole."""
+
+    field: str
+    message: str
+
+
+class Problem(Exception):  # noqa: N818  the RFC's own word
+    """Ends a request with a status and a problem document; `headers` are sent with it."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: Sequence[FieldError] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = HTTPStatus(status)
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = headers or {}
+
+    def document(self, request_id: str) -> dict[str, Any]:
+        """The body."""
+        document: dict[str, Any] = {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": int(self.status),
+            "detail": self.detail,
+            "request_id": request_id,
+        }
+        if self.errors:
+            document["errors"] = [msgspec.to_builtins(error) for error in self.errors]
+        return document
+
+
+def decode_body(body: bytes, kind: type[T]) -> T:
+    """The body as `kind`; every field of the wrong type is named, and so is every unknown one.
+
+    Raises:
+        Problem: 400 when the body is no JSON object, 422 when fields are wrong.
+    """
+    try:
+        data = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not valid JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body must be a JSON object.")
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError:
+        errors = list(_field_errors(data, kind))
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Some fields cannot be used.", errors) from None
+
+
+def _field_errors(data: dict[str, Any], kind: type[msgspec.Struct]) -> Iterator[FieldError]:
+    """One error for each wrong field, where msgspec alone stops at the first."""
+    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, value in data.items():
+        if name not in known:
+            yield FieldError(name, "is unknown")
+            continue
+        try:
+            msgspec.convert(value, known[name].type)
+        except msgspec.ValidationError as error:
+            yield FieldError(name, str(error).replace(" - at `$", " at `"))
+    for name, field in known.items():
+        if name not in data and field.required:
+            yield FieldError(name, "is required")

@@ -1,0 +1,351 @@
+"""Builds one web process from settings: the only place that knows all the rooms. `python -m app.main`.
+
+In: settings and a name such as web_0. Out: redirects and the API on the shared port (SO_REUSEPORT) and on
+`<run>/web_0.sock`, where this process can be told from its siblings; `/metrics` on another shared port.
+
+Order of start: lock, journal, sockets, then stores in the background: redirects that a cache knows need no store.
+Order of end, on SIGTERM: the listeners close, what was asked is answered with `Connection: close`, the journal is
+synced, exit 0. May import: everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import secrets
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
+from tornado import httpserver, netutil, web
+
+from app.accounts import INDEXES as KEY_INDEXES
+from app.accounts import KEYS, KeyRing
+from app.agents import client_address
+from app.analytics import INDEXES as CLICK_INDEXES
+from app.api import Services, make_application
+from app.front import Connection, Gate, TornadoExchange
+from app.journal import Journal, create_source
+from app.lifeline import take_lock
+from app.links import INDEXES as LINK_INDEXES
+from app.links import LINKS, Catalog, LinkCache, LinkStore, authority_of
+from app.observe import Health, Metrics, get_logger
+from app.process import run_program
+from app.redirect import AnswerBook, Channel, Hosts, Resolver, Table
+from app.settings import Settings
+from app.stores import Breaker, BreakerState, mongodb_url, open_mongodb, open_redis, redis_url, run_dir
+
+__all__ = ["WebProcess", "main"]
+
+BACKLOG = 4096
+DRAIN_S = 30.0
+SPARE_DESCRIPTORS = 128  # files, stores, segments
+JOURNAL_DISK_SHARE = 0.2
+JOURNAL_BYTES_MAX = 64 * 1024**3
+PROBE_S = 2.0
+RETRY_S = 0.5
+SECONDS_LEFT_MAX = 30 * 86_400.0
+
+
+class WebProcess:
+    """One web process; `start`, then `finish`."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.settings = settings
+        self.name = name
+        self._log = get_logger()
+        self.metrics = Metrics(name, run_dir(settings) / "metrics")
+        self.database = open_mongodb(mongodb_url(settings))
+        self.redis = open_redis(redis_url(settings))
+        self.health = Health(self._facts)
+        self.journal = self._open_journal()
+        self.table = Table(settings.hot_links)
+        self.book = AnswerBook(time.time())
+        links = LinkStore(self.database)
+        cache = LinkCache(self.redis)
+        self.breakers = {store: Breaker(store, time.monotonic) for store in ("redis", "mongodb")}
+        self.resolver = Resolver(
+            table=self.table,
+            cache=cache,
+            links=links,
+            redis_breaker=self.breakers["redis"],
+            mongodb_breaker=self.breakers["mongodb"],
+            stale_max_s=settings.stale_max,
+            wall=time.time,
+        )
+        self.channel = Channel(
+            client=self.redis,
+            table=self.table,
+            resolver=self.resolver,
+            monotonic=time.monotonic,
+            wall=time.time,
+        )
+        self.keys = KeyRing(self.database, monotonic=time.monotonic, now_s=lambda: int(time.time()))
+        self.gate = self._make_gate(self._make_application(links, cache))
+        self._servers: list[Any] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._upkeep_ends = threading.Event()
+        self._upkeep = threading.Thread(target=self._keep_journal, name="journal", daemon=True)
+        self._last_tick_s = time.monotonic()
+
+    async def start(self) -> None:
+        """Opens the sockets; stores are waited for in the background."""
+        loop = asyncio.get_running_loop()
+        run = run_dir(self.settings)
+        self._upkeep.start()
+        path = run / f"{self.name}.sock"
+        path.unlink(missing_ok=True)
+        self._servers.append(await loop.create_unix_server(self._connect, str(path), backlog=BACKLOG))
+        path.chmod(0o600)
+        shared = listen(self.settings.host, self.settings.port)
+        self._servers.append(await loop.create_server(self._connect, sock=shared, backlog=BACKLOG))
+        self._serve_metrics()
+        for work in (self._prepare_stores(), self.channel.run(), self._probe(), self._tick()):
+            self._tasks.append(loop.create_task(work))
+        self.health.is_serving = True
+        self._log.info("started", port=self.settings.port, compiled=is_compiled())
+
+    async def finish(self) -> None:
+        """Answers what was asked, then ends; at most DRAIN_S."""
+        self.health.is_draining = True
+        for server in self._servers:
+            server.close()
+        self.gate.drain()
+        deadline = time.monotonic() + DRAIN_S
+        while self.gate.connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.resolver.close()
+        self._upkeep_ends.set()
+        await asyncio.to_thread(self._upkeep.join)
+        self._publish()
+        self.journal.close()
+        await self.redis.aclose()
+        await self.database.client.close()
+
+    def _make_gate(self, application: web.Application) -> Gate:
+        settings = self.settings
+
+        def remote(peer: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[str, str]:
+            return client_address(peer, headers, settings.trusted_proxies)
+
+        gate = Gate(
+            table=self.table,
+            book=self.book,
+            hosts=Hosts(authority_of(settings.public_url)[0], is_strict=settings.unknown_hosts == "404"),
+            resolver=self.resolver,
+            append=self.journal.append,
+            make_exchange=lambda owner: TornadoExchange(owner, gate, application, remote),
+            call_soon=asyncio.get_running_loop().call_soon,
+            now=time.time,
+            connections_max=raise_descriptors() - SPARE_DESCRIPTORS,
+        )
+        gate.second = int(time.monotonic())
+        return gate
+
+    def _make_application(self, links: LinkStore, cache: LinkCache) -> web.Application:
+        settings = self.settings
+        own = {authority_of(settings.public_url), (settings.host, settings.port), ("localhost", settings.port)}
+        services = Services(
+            settings=settings,
+            database=self.database,
+            catalog=Catalog(
+                store=links,
+                cache=cache,
+                now_ms=lambda: int(time.time() * 1000),
+                randbits=secrets.randbits,
+                randbelow=secrets.randbelow,
+                ours=own,
+                on_unannounced=lambda error: self._log.warning("change not announced", reason=str(error)[:200]),
+            ),
+            links=links,
+            keys=self.keys,
+            health=self.health,
+            now_s=time.time,
+            token=secrets.token_urlsafe,
+        )
+        self.health.add("redis", self.redis.ping)
+        self.health.add("mongodb", lambda: self.database.command("ping"))
+        return make_application(services, self.metrics.on_request)
+
+    def _connect(self) -> Any:
+        return Connection(self.gate)
+
+    def _open_journal(self) -> Journal:
+        source, self._source_lock = create_source(
+            self.settings.state_dir / "journal", self.name, secrets.token_bytes(8)
+        )
+        room = int(shutil.disk_usage(self.settings.state_dir).total * JOURNAL_DISK_SHARE)
+        return Journal(source, bytes_max=min(room, JOURNAL_BYTES_MAX))
+
+    def _keep_journal(self) -> None:
+        """The upkeep thread: the next segment when it is wanted, to disk once a second."""
+        while not self._upkeep_ends.is_set():
+            try:
+                self.journal.upkeep(1.0)
+            except OSError as error:
+                self._log.error("journal upkeep failed", reason=str(error))
+                self._upkeep_ends.wait(1.0)
+
+    def _serve_metrics(self) -> None:
+        class MetricsHandler(web.RequestHandler):
+            def get(handler) -> None:  # noqa: N805  `self` is the process
+                handler.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+                handler.write(self.metrics.exposition())
+
+        application = web.Application([(r"/metrics", MetricsHandler)], log_function=lambda handler: None)
+        server = httpserver.HTTPServer(application)
+        sockets = netutil.bind_sockets(
+            self.settings.metrics_port, self.settings.metrics_host, reuse_port=True, backlog=64
+        )
+        server.add_sockets(sockets)
+        self._servers.append(_Stopping(server))
+
+    async def _prepare_stores(self) -> None:
+        """Indexes and the admin key; tried until MongoDB is there."""
+        while True:
+            try:
+                await self.database[LINKS].create_indexes(LINK_INDEXES)
+                await self.database[KEYS].create_indexes(KEY_INDEXES)
+                for collection, indexes in CLICK_INDEXES.items():
+                    await self.database[collection].create_indexes(indexes)
+                key = self.settings.admin_key or read_admin_key(self.settings.state_dir)
+                if key is not None:
+                    await self.keys.add(key, "admin")
+            except PyMongoError as error:
+                self._log.warning("waiting for MongoDB", reason=str(error).split("\n")[0][:200])
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def _probe(self) -> None:
+        """Says in metrics whether each store answers, also when nobody asks it."""
+        while True:
+            for store, state in (await self.health.parts()).items():
+                self.metrics.set("store_up", float(state == "ok"), store)
+            await asyncio.sleep(PROBE_S)
+
+    async def _tick(self) -> None:
+        """Once a second: the Date, time-outs, counts; how late it comes is the loop's lag."""
+        while True:
+            now_s = time.time()
+            self.gate.tick(now_s, int(time.monotonic()))
+            self._publish()
+            before_s = time.monotonic()
+            pause_s = 1.0 - now_s % 1.0
+            await asyncio.sleep(pause_s)
+            self.metrics.set("loop_lag", max(0.0, time.monotonic() - before_s - pause_s))
+
+    def _publish(self) -> None:
+        metrics, gate, counts = self.metrics, self.gate, self.gate.counts
+        metrics.count_to("redirects", gate.hits + counts.redirects, "redirect")
+        for outcome in ("not_found", "gone", "unavailable"):
+            metrics.count_to("redirects", getattr(counts, outcome), outcome)
+        metrics.count_latency(gate.latency, gate.latency_s)
+        found = self.resolver.counts
+        looked_up = found.redis_hits + found.redis_misses
+        metrics.count_to("cache", gate.hits + gate.warm_hits, "l1", "hit")
+        metrics.count_to("cache", looked_up, "l1", "miss")
+        metrics.count_to("cache", found.redis_hits, "redis", "hit")
+        metrics.count_to("cache", found.redis_misses, "redis", "miss")
+        metrics.count_to("cache", found.mongodb_hits, "mongodb", "hit")
+        metrics.count_to("cache", found.mongodb_misses, "mongodb", "miss")
+        metrics.count_to("cache", found.stale, "l1", "stale")
+        metrics.count_to("store_failures", found.store_failures)
+        metrics.count_to("journaled", self.journal.appended)
+        metrics.count_to("dropped", self.journal.dropped)
+        metrics.count_to("refused", counts.refused_connections)
+        metrics.count_to("expired", gate.expired)
+        metrics.set("connections", len(gate.connections))
+        metrics.set("hot_links", len(self.table))
+        metrics.set("journal_bytes", self.journal.bytes_used)
+        metrics.set("journal_left", self._seconds_left())
+        for store, breaker in self.breakers.items():
+            metrics.set("breaker", breaker.state.value, store)
+
+    def _seconds_left(self) -> float:
+        """How long the journal can grow at the rate since the last tick, if nothing is applied meanwhile."""
+        now_s, position = time.monotonic(), self.journal.position
+        before_s, before = getattr(self, "_rate_mark", (now_s - 1.0, position))
+        self._rate_mark = (now_s, position)
+        rate = (position - before) / max(0.001, now_s - before_s)
+        room = self.journal.bytes_max - self.journal.bytes_used
+        return min(SECONDS_LEFT_MAX, max(0, room) / rate) if rate > 0 else SECONDS_LEFT_MAX
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "program": self.name,
+            "hot_path": "compiled" if is_compiled() else "interpreted",
+            "breakers": {store: BreakerState(b.state).name.lower() for store, b in self.breakers.items()},
+            "channel": "live" if self.channel.is_live else "deaf",
+            "hot_links": len(self.table),
+            "journal": {"appended": self.journal.appended, "dropped": self.journal.dropped},
+        }
+
+
+class _Stopping:
+    """A Tornado server, closed like an asyncio one."""
+
+    def __init__(self, server: httpserver.HTTPServer) -> None:
+        self.close: Callable[[], None] = server.stop
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket that shares its port with the sibling processes."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    found.bind((host, port))
+    found.listen(BACKLOG)
+    found.setblocking(False)
+    return found
+
+
+def raise_descriptors() -> int:
+    """Lets this process have as many descriptors as it may; returns how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def read_admin_key(state: Path) -> str | None:
+    """The admin key that `boltlink up` made, if there is one."""
+    try:
+        return (state / "admin-key").read_text().strip() or None
+    except OSError:
+        return None
+
+
+def is_compiled() -> bool:
+    """Whether the hot path runs as compiled code."""
+    import app.front.connection as hot  # noqa: PLC0415
+
+    return not hot.__file__.endswith(".py")
+
+
+async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
+    """One web process until it is told to stop."""
+    lock = take_lock(run_dir(settings) / f"{name}.lock")
+    if lock is None:
+        raise RuntimeError(f"another {name} runs on {settings.state_dir}")
+    process = WebProcess(settings, name)
+    await process.start()
+    await stop.wait()
+    await process.finish()
+    os.close(lock)
+
+
+if __name__ == "__main__":
+    sys.exit(run_program("web_0", main))

@@ -1,0 +1,128 @@
+"""Prometheus metrics of all processes of a node, on one port, right over restarts and deaths.
+
+In: plain ints that rooms count, published once a second by each program. Out: the text of `/metrics`.
+Each program writes its values to files in one folder (prometheus_client's multiprocess mode) named after the program,
+not its pid: a restarted web_1 goes on counting where web_1 died, and nothing is left of dead processes.
+May import: prometheus_client.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["REDIRECT_EDGES_S", "Metrics"]
+
+#: Upper edges of the redirect latency's buckets; the front counts into them by itself.
+REDIRECT_EDGES_S = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 0.1, 1.0)
+_HTTP_EDGES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+class Metrics:
+    """Every metric, as one program fills it in.
+
+    Args:
+        program: its name under supervisord.
+        folder: where the values of all programs of the node are.
+    """
+
+    def __init__(self, program: str, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # read when prometheus_client is imported
+        import prometheus_client  # noqa: PLC0415
+        from prometheus_client import values  # noqa: PLC0415
+
+        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: program)
+        registry = prometheus_client.CollectorRegistry()
+        self._client = prometheus_client
+        self._folder = folder
+        self._published: dict[tuple[str, tuple[str, ...]], float] = {}
+        self._latency = prometheus_client.Histogram(
+            "boltlink_redirect_seconds", "Time to answer a hit.", buckets=REDIRECT_EDGES_S, registry=registry
+        )
+        self._latency_published = [0] * (len(REDIRECT_EDGES_S) + 1)
+
+        def counter(name: str, text: str, *labels: str) -> Any:
+            return prometheus_client.Counter(name, text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str, mode: Any = "mostrecent") -> Callable[[], Any]:
+            # Made when first set: a gauge that a program never sets must not be a zero among the others'.
+            return lambda: prometheus_client.Gauge(
+                name, text, labels, registry=registry, multiprocess_mode=mode
+            )
+
+        self._counters = {
+            "redirects": counter("boltlink_redirects", "Answers to slugs.", "outcome"),
+            "cache": counter("boltlink_cache_requests", "Look-ups of links.", "layer", "result"),
+            "journaled": counter("boltlink_clicks_journaled", "Records appended to the journal."),
+            "aggregated": counter("boltlink_clicks_aggregated", "Records applied to statistics."),
+            "dropped": counter("boltlink_clicks_dropped", "Records lost for want of room."),
+            "damaged": counter("boltlink_journal_damaged", "Stretches of journal that could not be read."),
+            "refused": counter("boltlink_connections_refused", "Connections over the limit."),
+            "expired": counter("boltlink_connections_expired", "Connections ended by a time-out."),
+            "store_failures": counter("boltlink_store_failures", "Look-ups that a store did not answer."),
+            "lines_dropped": counter("boltlink_log_lines_dropped", "Log lines that would have blocked."),
+        }
+        self._gauges: dict[str, Any] = {}
+        self._gauge_makers = {
+            "journal_bytes": gauge("boltlink_journal_bytes", "Journal on disk.", mode="sum"),
+            "journal_left": gauge("boltlink_journal_seconds_left", "Outage the journal bears.", mode="min"),
+            "lag": gauge("boltlink_aggregation_lag_seconds", "Age of the oldest click not applied.", mode="max"),
+            "store_up": gauge("boltlink_store_up", "Whether a store answers.", "store", mode="min"),
+            "loop_lag": gauge("boltlink_event_loop_lag_seconds", "Worst delay of the loop.", mode="max"),
+            "connections": gauge("boltlink_connections", "Open client connections.", mode="sum"),
+            "breaker": gauge("boltlink_store_breaker", "0 closed, 1 half-open, 2 open.", "store", mode="max"),
+            "hot_links": gauge("boltlink_hot_links", "Links in memory.", mode="sum"),
+        }
+        self._requests = counter("boltlink_http_requests", "Requests to the API.", "route", "status")
+        self._request_seconds = prometheus_client.Histogram(
+            "boltlink_http_request_seconds",
+            "Time to answer the API.",
+            ["route"],
+            buckets=_HTTP_EDGES_S,
+            registry=registry,
+        )
+
+    def count_to(self, name: str, total: float, *labels: str) -> None:
+        """Publishes a plain count: `total` since this process's start, of which the difference is added."""
+        key = (name, labels)
+        difference = total - self._published.get(key, 0)
+        if difference > 0:
+            counter = self._counters[name]
+            (counter.labels(*labels) if labels else counter).inc(difference)
+        self._published[key] = total
+
+    def count_latency(self, buckets: Sequence[int], seconds: float) -> None:
+        """Publishes the front's own latency counts, one for each bucket, and their sum.
+
+        Through the histogram's own cells: `observe` would have to be called once for each of 100,000 a second.
+        """
+        for index, count in enumerate(buckets):
+            self._latency._buckets[index].inc(count - self._latency_published[index])
+        self._latency_published = list(buckets)
+        self._latency._sum.inc(max(0.0, seconds - self._published.get(("latency", ()), 0)))
+        self._published["latency", ()] = seconds
+
+    def set(self, name: str, value: float, *labels: str) -> None:
+        """Sets a gauge."""
+        gauge = self._gauges.get(name)
+        if gauge is None:
+            gauge = self._gauges[name] = self._gauge_makers[name]()
+        (gauge.labels(*labels) if labels else gauge).set(value)
+
+    def on_request(self, route: str, status: int, seconds: float) -> None:
+        """One request to the API."""
+        self._requests.labels(route, str(status)).inc()
+        self._request_seconds.labels(route).observe(seconds)
+
+    def exposition(self) -> bytes:
+        """The text of all programs of the node."""
+        registry = self._client.CollectorRegistry()
+        from prometheus_client import multiprocess  # noqa: PLC0415
+
+        multiprocess.MultiProcessCollector(registry, path=str(self._folder))
+        text: bytes = self._client.generate_latest(registry)
+        return text
+

@@ -1,0 +1,1 @@
+"""Supervised programs, one file each: open, loop(now), drain."""
