@@ -12,13 +12,24 @@ import fcntl
 import os
 from pathlib import Path
 
-__all__ = ["OrphanedError", "die_with_supervisor", "take_lock"]
+__all__ = ["OrphanedError", "die_with_parent", "die_with_supervisor", "take_lock"]
 
 _PR_SET_PDEATHSIG = 1
 
 
 class OrphanedError(Exception):
-    """The supervisord that started this process is gone."""
+    """The process that started this one is gone."""
+
+
+def die_with_parent(parent: int, signal_number: int) -> None:
+    """Asks the kernel for a signal when process `parent` dies.
+
+    Raises:
+        OrphanedError: it died before the kernel was asked.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+    if os.getppid() != parent:
+        raise OrphanedError(f"the process that started this one ({parent}) is gone")
 
 
 def die_with_supervisor(pid_file: Path, signal_number: int) -> None:
@@ -29,13 +40,11 @@ def die_with_supervisor(pid_file: Path, signal_number: int) -> None:
     """
     if "SUPERVISOR_ENABLED" not in os.environ:
         return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
     try:
         supervisor = int(pid_file.read_text())
     except (OSError, ValueError) as error:
         raise OrphanedError(f"no pid of supervisord in {pid_file}") from error
-    if os.getppid() != supervisor:
-        raise OrphanedError(f"supervisord ({supervisor}) is gone")
+    die_with_parent(supervisor, signal_number)
 
 
 def take_lock(path: Path) -> int | None:

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from pymongo.errors import PyMongoError
-from redis.exceptions import RedisError
 from tornado import httpserver, netutil, web
 
 from app.accounts import INDEXES as KEY_INDEXES
@@ -120,7 +119,7 @@ class WebProcess:
             server.close()
         self.gate.drain()
         deadline = time.monotonic() + DRAIN_S
-        while self.gate.connections and time.monotonic() < deadline:
+        while self.gate.connections and time.monotonic() < deadline:  # noqa: ASYNC110  they end by themselves
             await asyncio.sleep(0.01)
         for task in self._tasks:
             task.cancel()
@@ -155,7 +154,11 @@ class WebProcess:
 
     def _make_application(self, links: LinkStore, cache: LinkCache) -> web.Application:
         settings = self.settings
-        own = {authority_of(settings.public_url), (settings.host, settings.port), ("localhost", settings.port)}
+        own = {
+            authority_of(settings.public_url),
+            (settings.host, settings.port),
+            ("localhost", settings.port),
+        }
         services = Services(
             settings=settings,
             database=self.database,

@@ -127,9 +127,7 @@ def _base_url(text: str) -> str:
 
 def _networks(text: str) -> tuple[Network, ...]:
     try:
-        return tuple(
-            ipaddress.ip_network(word.strip(), strict=False) for word in text.split(",") if word.strip()
-        )
+        return tuple(ipaddress.ip_network(word.strip(), strict=False) for word in text.split(",") if word.strip())
     except ValueError:
         raise ValueError("a list of addresses or networks such as 10.0.0.0/8, ::1") from None
 
@@ -172,9 +170,7 @@ class Settings:
     base_url: str | None = _setting(
         "BOLTLINK_BASE_URL", _base_url, None, "what short links start with; unset: http://HOST:PORT"
     )
-    state_dir: Path = _setting(
-        "BOLTLINK_STATE_DIR", _path, "./var", "folder of everything that outlives a process"
-    )
+    state_dir: Path = _setting("BOLTLINK_STATE_DIR", _path, "./var", "folder of everything that outlives a process")
     web_processes: int | None = _setting(
         "BOLTLINK_WEB_PROCESSES",
         _whole(1, 512),
@@ -225,12 +221,8 @@ class Settings:
     hot_links: int = _setting(
         "BOLTLINK_HOT_LINKS", _whole(100, 100_000_000), "100000", "links kept in each web process's memory"
     )
-    geoip_db: Path | None = _setting(
-        "BOLTLINK_GEOIP_DB", _path, None, "MMDB file that maps addresses to countries"
-    )
-    aggregators: int = _setting(
-        "BOLTLINK_AGGREGATORS", _whole(1, 64), "1", "aggregator processes of this node"
-    )
+    geoip_db: Path | None = _setting("BOLTLINK_GEOIP_DB", _path, None, "MMDB file that maps addresses to countries")
+    aggregators: int = _setting("BOLTLINK_AGGREGATORS", _whole(1, 64), "1", "aggregator processes of this node")
     memory_limit: int = _setting(
         "BOLTLINK_MEMORY_LIMIT", parse_size, "500MB", "a web process or worker above this is restarted"
     )

@@ -2,8 +2,8 @@
 
 In: `<state>/journal/*`, as web processes append to it. Out: `clicks_node` and checkpoints, exactly once
 (`app.analytics.ledger`); then the applied segments are given back.
-A source belongs to one aggregator for life, by a hash of its name; a lock on the aggregator's slot keeps a second one of
-the same slot out. One `loop` reads, folds and applies what is there; the driver waits, beats and stops.
+A source belongs to one aggregator for life, by a hash of its name; a lock on the aggregator's slot keeps a second one
+of the same slot out. One `loop` reads, folds and applies what is there; the driver waits, beats and stops.
 
 kill -9 anywhere: the transaction happened or not, the checkpoint says which, and the next run goes on there.
 May import: everything below it.
@@ -12,6 +12,7 @@ May import: everything below it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import sys
@@ -192,10 +193,8 @@ def node_id(state: Path) -> str:
     if not path.exists():
         fresh = state / f".node-id-{os.getpid()}"
         fresh.write_text(secrets.token_hex(4))
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(fresh, path)  # whoever is first wins, and nobody sees half a file
-        except FileExistsError:
-            pass
         fresh.unlink()
     return path.read_text().strip()
 

@@ -90,9 +90,7 @@ class KeyRing:
     async def revoke(self, digest: str) -> bool:
         """Ends a key by its id; False when there is no such living key."""
         self._known.pop(digest, None)
-        result = await self._keys.update_one(
-            {"_id": digest, "revoked": None}, {"$set": {"revoked": self._now_s()}}
-        )
+        result = await self._keys.update_one({"_id": digest, "revoked": None}, {"$set": {"revoked": self._now_s()}})
         return result.modified_count == 1
 
 

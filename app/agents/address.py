@@ -21,9 +21,7 @@ HOPS_MAX = 32
 _FOR = re.compile(r'(?:^|[;,])\s*for="?(\[[^\]]*\]|[^";,\s]*)', re.IGNORECASE)
 
 
-def client_address(
-    peer: bytes, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[Network]
-) -> tuple[str, str]:
+def client_address(peer: bytes, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[Network]) -> tuple[str, str]:
     """(address, protocol) of the client.
 
     Args:

@@ -1,7 +1,7 @@
 """Reads a visitor's traits out of a request's head, and remembers what it has read.
 
-In: raw heads. Out: `Traits`. Names of devices, systems and browsers come from ua-parser (uap-core), the list of crawlers
-from crawler-user-agents; both are regular expressions by the thousand, so results are kept by User-Agent.
+In: raw heads. Out: `Traits`. Names of systems and browsers come from ua-parser (uap-core), the list of crawlers from
+crawler-user-agents; both are regular expressions by the thousand, so results are kept by User-Agent.
 A program that fetches one URL for its user (curl, a HTTP library) counts as a person; what crawls, watches or previews
 does not. May import: ua-parser, crawler-user-agents.
 """
@@ -17,8 +17,12 @@ __all__ = ["Kind", "Traits", "TraitsReader"]
 
 KNOWN_MAX = 20_000  # heads and agents kept; forgotten all at once, which costs a second of parsing
 KEY_CHARACTERS_MAX = 100
-_FIELD = re.compile(rb"\r\n(user-agent|referer|accept-language|purpose|sec-purpose|x-moz):[ \t]*([^\r]*)", re.IGNORECASE)
-_HOST = re.compile(rb"https?://(?:[^/?#@]*@)?(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.-]{1,253})(?::\d+)?(?:[/?#]|$)", re.ASCII)
+_FIELD = re.compile(
+    rb"\r\n(user-agent|referer|accept-language|purpose|sec-purpose|x-moz):[ \t]*([^\r]*)", re.IGNORECASE
+)
+_HOST = re.compile(
+    rb"https?://(?:[^/?#@]*@)?(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_.-]{1,253})(?::\d+)?(?:[/?#]|$)", re.ASCII
+)
 _LANGUAGE = re.compile(rb"\s*([A-Za-z]{2,3})(?:[-_;,\s]|$)")
 _LIBRARY = "http-library"
 _PREVIEW = "social-preview"
@@ -135,6 +139,16 @@ def _device(text: str, system: str) -> str:
         return "tablet"
     if "Mobi" in text or "iPhone" in text:
         return "mobile"
-    if system in ("Windows", "Mac OS X", "Linux", "Chrome OS", "Ubuntu", "Fedora", "Debian", "FreeBSD", "OpenBSD"):
+    if system in (
+        "Windows",
+        "Mac OS X",
+        "Linux",
+        "Chrome OS",
+        "Ubuntu",
+        "Fedora",
+        "Debian",
+        "FreeBSD",
+        "OpenBSD",
+    ):
         return "desktop"
     return ""

@@ -20,7 +20,16 @@ from typing import Any
 from bson.binary import Binary
 from bson.int64 import Int64
 
-__all__ = ["DIMENSIONS", "OTHER", "Bucket", "BucketKey", "Delta", "bucket_id", "pack_minutes", "unpack_minutes"]
+__all__ = [
+    "DIMENSIONS",
+    "OTHER",
+    "Bucket",
+    "BucketKey",
+    "Delta",
+    "bucket_id",
+    "pack_minutes",
+    "unpack_minutes",
+]
 
 EPOCH = date(1970, 1, 1)
 KEYS_MAX = 200
@@ -144,4 +153,3 @@ def unpack_minutes(packed: bytes) -> Iterator[tuple[int, int]]:
     for step, count in zip(values[::2], values[1::2], strict=True):
         minute += step
         yield minute, count
-

@@ -95,9 +95,7 @@ class Ledger:
 
     async def note_progress(self, as_of: datetime) -> None:
         """Says that every click of this aggregator's sources before `as_of` is counted."""
-        await self._checkpoints.update_one(
-            {"_id": f"aggregator/{self.node}"}, {"$set": {"as_of": as_of}}, upsert=True
-        )
+        await self._checkpoints.update_one({"_id": f"aggregator/{self.node}"}, {"$set": {"as_of": as_of}}, upsert=True)
 
     def forget(self) -> None:
         """Drops the buckets in memory: another may have changed them."""
@@ -170,6 +168,6 @@ class Ledger:
             writes.append(ReplaceOne({"_id": document["_id"], "rev": rev}, document) if rev else InsertOne(document))
         if writes:
             self._trace("write buckets")
-            done = await self._clicks.bulk_write(writes, ordered=False, session=session)  # type: ignore[arg-type]
+            done = await self._clicks.bulk_write(writes, ordered=False, session=session)
             if done.matched_count + done.inserted_count != len(writes):
                 raise LostRaceError("a bucket was changed by another")

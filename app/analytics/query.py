@@ -1,8 +1,8 @@
 """Statistics of a link: the series in any time zone, and breakdowns.
 
-In: a link, a range, a unit, a zone. Out: `LinkStats`. The series is exact, from minutes; breakdowns cover the whole UTC
-days that the range touches, and the answer says which. Reads are ranges of `_id`, link first; no query without an index.
-May import: stores.
+In: a link, a range, a unit, a zone. Out: `LinkStats`. The series is exact, from minutes; breakdowns cover the whole
+UTC days that the range touches, and the answer says which. Reads are ranges of `_id`, link first; no query without an
+index. May import: stores.
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ class Handler(web.RequestHandler):
     def decode(self, kind: type[T]) -> T:
         """The body as `kind`; raises Problem."""
         media = self.request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
-        if media != "application/json" and not media.endswith("+json"):
+        # curl -d says "form" of whatever it sends; what counts is that the body is JSON.
+        if media not in ("application/json", "application/x-www-form-urlencoded") and not media.endswith("+json"):
             raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be application/json.")
         return decode_body(self.request.body, kind)
 
@@ -96,9 +97,7 @@ class Handler(web.RequestHandler):
         """A whole number from the query; raises Problem."""
         text = self.get_query_argument(name, str(default))
         if not text.isascii() or not text.isdigit() or not least <= int(text[:12]) <= most:
-            raise Problem(
-                HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} must be a whole number from {least} to {most}."
-            )
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} must be a whole number from {least} to {most}.")
         return int(text)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -128,7 +127,11 @@ class Handler(web.RequestHandler):
         """Only what is our fault, or a store's, is logged."""
         if isinstance(value, Problem | web.HTTPError):
             return
-        fields: dict[str, Any] = {"request_id": self.request_id, "path": self.request.path, "reason": str(value)}
+        fields: dict[str, Any] = {
+            "request_id": self.request_id,
+            "path": self.request.path,
+            "reason": str(value),
+        }
         if not isinstance(value, PyMongoError | RedisError):
             fields["exception"] = "".join(traceback.format_exception(typ, value, tb))
         get_logger().error("request failed", **fields)
@@ -136,7 +139,11 @@ class Handler(web.RequestHandler):
     def on_finish(self) -> None:
         """Counts the request under its route's name."""
         count = self.application.settings["on_request"]
-        count(type(self).__name__.removesuffix("Handler").lower(), self.get_status(), self.request.request_time())
+        count(
+            type(self).__name__.removesuffix("Handler").lower(),
+            self.get_status(),
+            self.request.request_time(),
+        )
 
 
 def _problem_of(error: Any, status_code: int) -> Problem:

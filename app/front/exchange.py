@@ -212,9 +212,7 @@ class TornadoExchange(httputil.HTTPConnection):
     def _is_slug(self, path: bytes) -> bool:
         return path.startswith(b"/") and path != b"/" and not self._gate.is_reserved(unquote_to_bytes(path))
 
-    def _start(
-        self, event: h11.Request, target: bytes, host: bytes, fields: list[tuple[bytes, bytes]]
-    ) -> bool:
+    def _start(self, event: h11.Request, target: bytes, host: bytes, fields: list[tuple[bytes, bytes]]) -> bool:
         headers = httputil.HTTPHeaders()
         for name, value in fields:
             headers.add(name.decode("latin-1"), value.decode("latin-1"))
@@ -275,7 +273,9 @@ class TornadoExchange(httputil.HTTPConnection):
         self._is_over = True
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             book = self._gate.book
-            self._owner.transport.write(book.failure(status, b"\nAccept: application/json\n", is_head=False, close=True))
+            self._owner.transport.write(
+                book.failure(status, b"\nAccept: application/json\n", is_head=False, close=True)
+            )
         if self._delegate is not None:
             self._delegate.on_connection_close()
         self._owner.exchange_done(b"", True)

@@ -19,7 +19,7 @@ May import: the standard library.
 from __future__ import annotations
 
 import re
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import cython
 
@@ -192,7 +192,7 @@ if cython.compiled:
         return False
 
     @cython.cfunc
-    def _scan(data: bytes, may_close: cython.bint) -> tuple:
+    def _scan(data: bytes, may_close: cython.bint) -> Any:
         """The language of `_KEEP` (or `_KEEP_OR_CLOSE`), read once from left to right.
 
         `data` ends with a NUL behind its last byte, as every bytes object does, so no class loop passes the end.
@@ -272,12 +272,12 @@ if cython.compiled:
 def plain(data: bytes) -> Found | None:
     """The common case: exactly one whole head that keeps the connection. [1] slug, [2] Host."""
     if cython.compiled:
-        return _scan(data, False)
+        return cast("Found | None", _scan(data, False))
     return None if 0 in data else _KEEP(data)
 
 
 def plain_or_close(data: bytes) -> Found | None:
     """As `plain`, with `Connection: close` allowed: [3] is then b"close"."""
     if cython.compiled:
-        return _scan(data, True)
+        return cast("Found | None", _scan(data, True))
     return None if 0 in data else _KEEP_OR_CLOSE(data)

@@ -37,7 +37,7 @@ class Reader:
         self.position = position
         self.damaged = 0
         self.is_finished = False
-        self._size = segment_bytes
+        self.segment_bytes = segment_bytes
         self._mapped: tuple[int, mmap.mmap, memoryview] | None = None
         self._stuck_at = -1
         self._stuck_reads = 0
@@ -47,7 +47,7 @@ class Reader:
         was_live = self.source.is_live()  # before reading: what a writer appended before it died is seen
         records: list[Record] = []
         while len(records) < records_max:
-            sequence, offset = divmod(self.position, self._size)
+            sequence, offset = divmod(self.position, self.segment_bytes)
             segment = self._map(sequence)
             if segment is None:
                 if not self._skip_missing(sequence, was_live):
@@ -55,16 +55,16 @@ class Reader:
                 continue
             state = Scan(max(offset, SEGMENT_HEADER_BYTES))
             torn = not was_live or self._is_stuck(self.position)
-            for record in scan(segment, sequence * self._size, state, is_dead=not was_live, skip_torn=torn):
+            for record in scan(segment, sequence * self.segment_bytes, state, is_dead=not was_live, skip_torn=torn):
                 records.append(record)
                 if len(records) >= records_max:
                     break
             self.damaged += state.damaged
-            self.position = sequence * self._size + state.offset
+            self.position = sequence * self.segment_bytes + state.offset
             if len(records) >= records_max:
                 break
             if state.is_sealed or (not was_live and self._has_later(sequence)):
-                self.position = (sequence + 1) * self._size
+                self.position = (sequence + 1) * self.segment_bytes
                 continue
             if not was_live:
                 self.is_finished = True
@@ -83,7 +83,7 @@ class Reader:
         """Frees the segments that lie wholly below the position `applied`; returns how many."""
         freed = 0
         for sequence in self.source.segments():
-            if (sequence + 1) * self._size > applied:
+            if (sequence + 1) * self.segment_bytes > applied:
                 break
             if self._mapped is not None and self._mapped[0] == sequence:
                 self.close()
@@ -103,7 +103,7 @@ class Reader:
             size = os.fstat(descriptor).st_size
             if size < SEGMENT_HEADER_BYTES:
                 return None
-            mapped = mmap.mmap(descriptor, min(size, self._size), prot=mmap.PROT_READ)
+            mapped = mmap.mmap(descriptor, min(size, self.segment_bytes), prot=mmap.PROT_READ)
         finally:
             os.close(descriptor)
         self._mapped = (sequence, mapped, memoryview(mapped))
@@ -117,7 +117,7 @@ class Reader:
         later = [other for other in self.source.segments() if other > sequence]
         if later:
             self.damaged += 1
-            self.position = later[0] * self._size
+            self.position = later[0] * self.segment_bytes
             return True
         if not was_live:
             self.is_finished = True

@@ -23,7 +23,14 @@ from typing import Any
 
 import cython
 
-from app.journal.format import FIXED_BYTES, HEAD_BYTES_MAX, SEAL, SEGMENT_BYTES, SEGMENT_HEADER_BYTES, segment_header
+from app.journal.format import (
+    FIXED_BYTES,
+    HEAD_BYTES_MAX,
+    SEAL,
+    SEGMENT_BYTES,
+    SEGMENT_HEADER_BYTES,
+    segment_header,
+)
 from app.journal.source import Source
 
 if cython.compiled:
@@ -93,9 +100,7 @@ class Journal:
         _view: cython.uchar[::1]
         _base: cython.p_uchar
 
-    def __init__(
-        self, source: Source, *, segment_bytes: int = SEGMENT_BYTES, bytes_max: int = 64 * 1024**3
-    ) -> None:
+    def __init__(self, source: Source, *, segment_bytes: int = SEGMENT_BYTES, bytes_max: int = 64 * 1024**3) -> None:
         self.source = source
         self.appended = 0
         self.dropped = 0
@@ -162,12 +167,15 @@ class Journal:
     @property
     def position(self) -> int:
         """Where the next record goes, as a position of the source."""
-        return 0 if self._segment is None else int(self._segment.sequence * self._size + self._position)
+        sequence: int = 0 if self._segment is None else self._segment.sequence
+        position: int = sequence * self._size + self._position
+        return position
 
     @property
     def bytes_used(self) -> int:
         """Bytes of all segments on disk, applied ones that wait for reuse included."""
-        return len([name for name in os.listdir(self.source.folder) if name != "lock"]) * self._size
+        names: list[str] = os.listdir(self.source.folder)
+        return (len(names) - 1) * int(self._size)  # all but the lock
 
     def upkeep(self, timeout_s: float) -> None:
         """One turn of the upkeep thread: waits until a segment is wanted or time is up, prepares, syncs."""

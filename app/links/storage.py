@@ -127,7 +127,7 @@ class LinkStore:
                 final = await self._take_over(link) if index in taken else link
                 if not future.done():
                     _resolve(future, link, final)
-        except Exception as error:  # noqa: BLE001  whoever waits for an insert must hear of it
+        except Exception as error:
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
@@ -147,7 +147,7 @@ class LinkStore:
         """Puts a link in place of a tombstone, with a higher version; None when the key is a living link's."""
         row = to_row(link)
         del row["_id"], row["version"]
-        update = [
+        update: list[dict[str, Any]] = [
             {"$replaceWith": {"$mergeObjects": [{"_id": "$_id", "version": "$version"}, {"$literal": row}]}},
             {"$set": {"version": {"$max": [{"$add": ["$version", 1]}, Int64(link.version)]}}},
         ]
@@ -176,4 +176,3 @@ def from_row(row: Mapping[str, Any]) -> Link:
     domain, slug = split_key(row["_id"])
     fields = {name: value for name, value in row.items() if name != "_id"}
     return msgspec.convert({**fields, "domain": domain, "slug": slug}, Link)
-

@@ -91,7 +91,7 @@ class _Handler(logging.Handler):
         method = {"WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}.get(record.levelname, "info")
         try:
             getattr(get_logger(), method)(record.getMessage(), logger=record.name, exc_info=record.exc_info or None)
-        except Exception:  # noqa: BLE001  a log line must never end a program
+        except Exception:
             sys.stderr.write("a log line could not be written\n")
 
 

@@ -34,7 +34,7 @@ class Metrics:
         import prometheus_client  # noqa: PLC0415
         from prometheus_client import values  # noqa: PLC0415
 
-        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: program)
+        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: program)  # type: ignore[no-untyped-call]
         registry = prometheus_client.CollectorRegistry()
         self._client = prometheus_client
         self._folder = folder
@@ -49,9 +49,7 @@ class Metrics:
 
         def gauge(name: str, text: str, *labels: str, mode: Any = "mostrecent") -> Callable[[], Any]:
             # Made when first set: a gauge that a program never sets must not be a zero among the others'.
-            return lambda: prometheus_client.Gauge(
-                name, text, labels, registry=registry, multiprocess_mode=mode
-            )
+            return lambda: prometheus_client.Gauge(name, text, labels, registry=registry, multiprocess_mode=mode)
 
         self._counters = {
             "redirects": counter("boltlink_redirects", "Answers to slugs.", "outcome"),
@@ -122,7 +120,6 @@ class Metrics:
         registry = self._client.CollectorRegistry()
         from prometheus_client import multiprocess  # noqa: PLC0415
 
-        multiprocess.MultiProcessCollector(registry, path=str(self._folder))
+        multiprocess.MultiProcessCollector(registry, path=str(self._folder))  # type: ignore[no-untyped-call]
         text: bytes = self._client.generate_latest(registry)
         return text
-

@@ -55,7 +55,12 @@ class AnswerBook:
         suffix = self.suffix_close if close else self.suffix
         if code == HTTPStatus.FOUND:
             return PREFIX + location + suffix
-        return b"HTTP/1.1 %d %s\r\nLocation: %s%s" % (code, HTTPStatus(code).phrase.encode(), location, suffix)
+        return b"HTTP/1.1 %d %s\r\nLocation: %s%s" % (
+            code,
+            HTTPStatus(code).phrase.encode(),
+            location,
+            suffix,
+        )
 
     def failure(self, status: int, head: bytes, *, is_head: bool, close: bool) -> bytes:
         """An answer without a target, with a short body of the kind that the request's head asks for."""

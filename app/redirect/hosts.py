@@ -40,10 +40,7 @@ class Hosts:
 
     def _judge(self, host: bytes) -> bytes | None:
         name = host.lower()
-        if name.startswith(b"["):
-            name = name[1:].partition(b"]")[0]
-        else:
-            name = name.partition(b":")[0]
+        name = name[1:].partition(b"]")[0] if name.startswith(b"[") else name.partition(b":")[0]
         name = name.rstrip(b".")
         if name in self._others:
             return name + b"/"

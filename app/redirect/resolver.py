@@ -257,6 +257,4 @@ def key_name(key: bytes) -> str:
 
 def table_key(name: str) -> bytes:
     """The reverse of `key_name`."""
-    return (name[1:] if name.startswith("/") else name).encode("ascii")
-
-
+    return (name.removeprefix("/")).encode("ascii")

@@ -7,7 +7,7 @@ May import: the standard library and the two clients.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import redis.asyncio
 from pymongo import AsyncMongoClient
@@ -31,14 +31,13 @@ Database = AsyncDatabase[Mapping[str, Any]]
 
 def open_redis(url: str) -> redis.asyncio.Redis:
     """A client of bytes. It never retries by itself: a lost connection must be noticed, not hidden."""
-    client = redis.asyncio.Redis.from_url(
+    return redis.asyncio.Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_S,
         socket_timeout=CALL_S,
         max_connections=REDIS_CONNECTIONS_MAX,
         retry=Retry(NoBackoff(), 0),
     )
-    return cast("redis.asyncio.Redis", client)
 
 
 def open_mongodb(url: str) -> Database:

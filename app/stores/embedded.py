@@ -118,8 +118,21 @@ def _redis_arguments(settings: Settings, folder: Path) -> list[str]:
 def _mongod_arguments(settings: Settings, folder: Path) -> list[str]:
     # Without --nounixsocket mongod also makes a socket in the temporary folder, open to everyone.
     return [
-        *("--dbpath", str(folder), "--bind_ip", str(mongodb_socket(settings)), "--nounixsocket", "--replSet", "rs0"),
-        *("--wiredTigerCacheSizeGB", MONGODB_CACHE_GB, "--setParameter", "diagnosticDataCollectionEnabled=false"),
+        *(
+            "--dbpath",
+            str(folder),
+            "--bind_ip",
+            str(mongodb_socket(settings)),
+            "--nounixsocket",
+            "--replSet",
+            "rs0",
+        ),
+        *(
+            "--wiredTigerCacheSizeGB",
+            MONGODB_CACHE_GB,
+            "--setParameter",
+            "diagnosticDataCollectionEnabled=false",
+        ),
         "--quiet",
     ]
 
@@ -157,7 +170,7 @@ def _version(program: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in match.groups())
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:  # noqa: RET503  execv does not return
     """Becomes the engine; returns only if it cannot."""
     if len(arguments) != 1 or arguments[0] not in ENGINES:
         print("usage: python -m app.stores.embedded redis|mongod", file=sys.stderr)  # noqa: T201
@@ -180,7 +193,6 @@ def main(arguments: Sequence[str]) -> int:
     socket = redis_socket(settings) if name == "redis" else mongodb_socket(settings)
     socket.unlink(missing_ok=True)  # ours alone, by the lock
     os.execv(program, command)  # noqa: S606
-    return 1
 
 
 if __name__ == "__main__":

@@ -17,7 +17,17 @@ from urllib.parse import quote
 
 from app.settings import Settings
 
-__all__ = ["PlaceError", "make_private_folder", "mongodb_socket", "mongodb_url", "redis_socket", "redis_url", "replica_set_url", "run_dir", "supervisor_pid_file"]
+__all__ = [
+    "PlaceError",
+    "make_private_folder",
+    "mongodb_socket",
+    "mongodb_url",
+    "redis_socket",
+    "redis_url",
+    "replica_set_url",
+    "run_dir",
+    "supervisor_pid_file",
+]
 
 SOCKET_PATH_BYTES_MAX = 107
 _LONGEST_SOCKET = "supervisor.sock.12345678"  # supervisord binds a temporary name beside its own

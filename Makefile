@@ -1,0 +1,42 @@
+# Everything from a fresh clone: `make up` runs BoltLink, `make test` tests it. Both set up .venv first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help up test lint bench clean
+
+help:  ## Show this
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+up: $(VENV)/.runs  ## Set up and run in the foreground, with embedded Redis and MongoDB
+	@$(BIN)/boltlink up
+
+test: $(VENV)/.tests  ## Set up and run all tests, interpreted and compiled
+	$(BIN)/python -m tests.run
+
+lint: $(VENV)/.tests  ## Set up and check format, style, types and imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.tests  ## Compare redirects with peers on this machine
+	$(BIN)/python -m bench.redirects
+
+clean:  ## Remove what was built; keeps var/ (your data)
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find app workers -name '*.so' -delete
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or later is needed: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	    { echo "python3 has no venv: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.runs: setup.cfg setup.py pyproject.toml constraints.txt $(VENV)/bin/pip
+	$(BIN)/pip install -q -c constraints.txt -e '.[embedded]'
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.runs
+	$(BIN)/pip install -q -c constraints.txt -e '.[embedded,test]'
+	@touch $@

@@ -1,0 +1,248 @@
+"""`boltlink up`: checks what can be checked, starts supervisord, waits until everything is ready, says how to go on.
+
+In the foreground it stays supervisord's parent, shows the logs, hands SIGTERM, SIGINT and SIGHUP on, and ends with it;
+supervisord dies with it (SIGTERM by PR_SET_PDEATHSIG, so in order). With --detach supervisord goes on alone.
+A start that fails leaves nothing running and says one line.
+
+    <state>/up.lock   held (flock) by supervisord for as long as it lives: never two on one state folder
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import click
+
+from app.accounts import make_key
+from app.cli.errors import CliError
+from app.cli.follow import Follower, format_line, last_lines
+from app.cli.tree import ROOT, Tree
+from app.lifeline import take_lock
+from app.settings import Settings
+from app.stores import PlaceError, make_private_folder, mongodb_socket
+from app.stores.embedded import EngineError, prepare
+from app.stores.replica_set import ensure_replica_set
+
+__all__ = ["up"]
+
+READY_LIMIT_S = 60.0
+STEP_S = 0.05
+FOLLOW_STEP_S = 0.2
+STOP_LIMIT_S = 150.0  # the sum of what each group may take
+DEATHS_MAX = 3  # an engine that dies so often before it answers will not answer
+_PR_SET_PDEATHSIG = 1
+
+
+@click.command()
+@click.option("-d", "--detach", is_flag=True, help="Leave it running in the background.")
+def up(detach: bool) -> None:
+    """Start everything: Redis and MongoDB unless their URLs are set, web processes, workers."""
+    tree = Tree(Settings.from_environ(os.environ))
+    lock = _prepare(tree)
+    follower = Follower(tree.logs)
+    supervisor = _start(tree, lock, detach)
+    os.close(lock)
+    try:
+        _wait_until_ready(tree, supervisor)
+    except BaseException as error:
+        _stop(supervisor)
+        if isinstance(error, KeyboardInterrupt):
+            raise CliError("interrupted while starting; everything was stopped") from None
+        raise
+    click.echo(_welcome(tree))
+    if not detach:
+        sys.stdout.flush()
+        sys.exit(_accompany(supervisor, follower))
+
+
+def _prepare(tree: Tree) -> int:
+    """Folders, lock, ports, engines, key; returns the lock's descriptor. Raises CliError."""
+    settings = tree.settings
+    try:
+        for folder in (settings.state_dir, tree.run, tree.logs):
+            make_private_folder(folder)
+    except PlaceError as error:
+        raise CliError(str(error)) from error
+    lock = take_lock(settings.state_dir / "up.lock")
+    if lock is None:
+        raise CliError(f"already running on {settings.state_dir} (pid {tree.supervisor_pid()}); see: boltlink status")
+    _check_port("BOLTLINK_PORT", settings.host, settings.port)
+    _check_port("BOLTLINK_METRICS_PORT", settings.metrics_host, settings.metrics_port)
+    try:
+        for name in tree.engines:
+            prepare(name, settings)
+    except (EngineError, PlaceError) as error:
+        raise CliError(str(error)) from error
+    if settings.admin_key is None:
+        _make_admin_key(settings.state_dir / "admin-key")
+    for stale in (tree.run / "metrics").glob("*.db"):
+        stale.unlink()
+    return lock
+
+
+def _check_port(variable: str, host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CliError(f"{variable}: cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def _make_admin_key(path: Path) -> None:
+    """Makes the admin key once; only this user may read it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w") as file:
+        file.write(make_key(secrets.token_urlsafe) + "\n")
+
+
+def _start(tree: Tree, lock: int, detach: bool) -> subprocess.Popen[bytes]:
+    """Starts supervisord, which inherits the lock."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def die_with_parent() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+    environment = tree.environment()
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "supervisor.supervisord", "-c", str(ROOT / "supervisord.conf")],
+        env=environment,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=(tree.logs / "supervisord.err").open("wb"),
+        pass_fds=(lock,),
+        # A session of its own either way: Ctrl-C reaches `up`, which stops the tree in order.
+        start_new_session=True,
+        preexec_fn=None if detach else die_with_parent,  # noqa: PLW1509
+    )
+
+
+def _wait_until_ready(tree: Tree, supervisor: subprocess.Popen[bytes]) -> None:
+    """Returns when every web process is ready; raises CliError with the reason why not."""
+    deadline = time.monotonic() + READY_LIMIT_S
+    watch = _EngineWatch(tree)
+    if "mongod" in tree.engines:
+        _wait(lambda: mongodb_socket(tree.settings).exists(), tree, supervisor, watch, deadline)
+        while True:
+            try:
+                ensure_replica_set(mongodb_socket(tree.settings), limit_s=1.0)
+            except TimeoutError as error:
+                watch.check()
+                if time.monotonic() > deadline:
+                    raise CliError(str(error)) from error
+            else:
+                break
+    for name in tree.web_names:
+        _wait(partial(_is_ready, tree, name), tree, supervisor, watch, deadline)
+
+
+def _is_ready(tree: Tree, name: str) -> bool:
+    return tree.ready(name)[0]
+
+
+def _wait(
+    fact: Callable[[], bool],
+    tree: Tree,
+    supervisor: subprocess.Popen[bytes],
+    watch: _EngineWatch,
+    deadline: float,
+) -> None:
+    while not fact():
+        if supervisor.poll() is not None:
+            said = last_lines(tree.logs / "supervisord.err", 1) or last_lines(tree.logs / "supervisord.log", 1)
+            raise CliError(f"supervisord ended: {said[0] if said else f'exit status {supervisor.returncode}'}")
+        watch.check()
+        if time.monotonic() > deadline:
+            states = {name: tree.ready(name) for name in tree.web_names}
+            waiting = "; ".join(f"{name} {why}" for name, (is_ready, why) in states.items() if not is_ready)
+            raise CliError(f"not ready within {READY_LIMIT_S:.0f} s: {waiting}")
+        time.sleep(STEP_S)
+
+
+class _EngineWatch:
+    """Notices an engine that dies again and again instead of coming up."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._pids: dict[str, set[int]] = {name: set() for name in tree.engines}
+
+    def check(self) -> None:
+        """Raises CliError with the engine's last words."""
+        for process in self._tree.processes() or []:
+            pids = self._pids.get(process["name"])
+            if pids is None:
+                continue
+            pids.add(process["pid"])
+            if len(pids - {0}) > DEATHS_MAX:
+                words = last_lines(self._tree.logs / f"{process['name']}.log", 1)
+                raise CliError(f"{process['name']} does not start: {words[0][:300] if words else 'it said nothing'}")
+
+
+def _stop(supervisor: subprocess.Popen[bytes]) -> None:
+    if supervisor.poll() is None:
+        supervisor.terminate()
+        try:
+            supervisor.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            supervisor.kill()
+            supervisor.wait()
+
+
+def _welcome(tree: Tree) -> str:
+    settings = tree.settings
+    key_file = settings.state_dir / "admin-key"
+    default_socket = ROOT / "var" / "run" / "supervisor.sock"
+    control = "-c supervisord.conf" if tree.socket == default_socket else f"-s unix://{tree.socket}"
+    lines = [
+        f"BoltLink is ready at {settings.public_url}",
+        f"admin key: {'BOLTLINK_ADMIN_KEY' if settings.admin_key else key_file}",
+        "try:",
+        "  boltlink shorten https://www.rfc-editor.org/rfc/rfc9110.html",
+        "  boltlink status",
+        f"  supervisorctl {control} status",
+    ]
+    return "\n".join(lines)
+
+
+def _accompany(supervisor: subprocess.Popen[bytes], follower: Follower) -> int:
+    """Shows logs and hands signals on until supervisord ends; the exit status."""
+    ordered: list[int] = []
+
+    def hand_on(number: int, _: object) -> None:
+        if number != signal.SIGHUP:
+            ordered.append(number)
+        supervisor.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, hand_on)
+    is_terminal = sys.stdout.isatty()
+    while True:
+        ended = supervisor.poll() is not None
+        for program, line in follower.poll():
+            text = format_line(program, line, level="info", is_terminal=is_terminal)
+            if text is not None:
+                click.echo(text)
+        if ended:
+            break
+        time.sleep(FOLLOW_STEP_S)
+    if supervisor.returncode == 0 or ordered:
+        return 0
+    click.echo(
+        f"boltlink: supervisord ended unexpectedly ({supervisor.returncode}); its programs were stopped",
+        err=True,
+    )
+    return 1

@@ -1,0 +1,1 @@
+"""Comparisons with peers in one run, and figures of BoltLink's own parts."""
