@@ -55,8 +55,6 @@ class Connection:
     """The six callbacks of `asyncio.Protocol`, without its base, which a compiled class cannot have."""
 
     gate: Gate
-    transport: Any
-    peer: bytes
     state: cython.int
     since: cython.longlong
     fd: cython.int
@@ -64,12 +62,16 @@ class Connection:
     buffer: bytes
     queue: Any
     exchange: Any
-    stalled: cython.bint
     paused: cython.bint
     scheduled: cython.bint
     ended: cython.bint
 
-    if not cython.compiled:
+    if cython.compiled:
+        # What exchanges and slots see; an attribute of a compiled class is invisible unless it says so.
+        transport = cython.declare(object, visibility="public")
+        peer = cython.declare(bytes, visibility="public")
+        stalled = cython.declare(cython.bint, visibility="public")
+    else:
         __slots__ = (
             "_fd",
             "buffer",
