@@ -7,37 +7,28 @@ wrong usage or a wrong setting. May import: every room but front, api, redirect 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-from typing import Any
+from typing import NoReturn
 
 import click
 
-from app.settings import Settings, SettingsError
+from app.cli.errors import CliError
+from app.settings import SettingsError
 
-__all__ = ["COMMANDS", "CliError", "cli", "load_settings", "main"]
+__all__ = ["COMMANDS", "CliError", "cli", "main"]
 
 #: Command -> where it is. Kept as text, so that `boltlink status` loads no more than it needs.
 COMMANDS = {
-    "up": "app.cli.processes:up",
+    "up": "app.cli.up:up",
     "down": "app.cli.processes:down",
     "status": "app.cli.processes:status",
-    "logs": "app.cli.processes:logs",
+    "logs": "app.cli.logs:logs",
+    "shorten": "app.cli.links:shorten",
+    "links": "app.cli.links:links",
+    "stats": "app.cli.stats:stats",
+    "keys": "app.cli.keys:keys",
+    "journal": "app.cli.journal:journal",
 }
-
-
-class CliError(click.ClickException):
-    """A command that failed: one line for stderr, exit status 1."""
-
-    def show(self, file: Any = None) -> None:
-        """Writes the line."""
-        click.echo(f"boltlink: {self.message}", file=file or sys.stderr)
-
-
-class WrongSettingError(CliError):
-    """A `BOLTLINK_*` variable that cannot be used: exit status 2."""
-
-    exit_code = 2
 
 
 class LazyGroup(click.Group):
@@ -63,18 +54,16 @@ def cli() -> None:
     """BoltLink: a URL shortener for people who run their own machines."""
 
 
-def load_settings() -> Settings:
-    """The settings of this environment.
-
-    Raises:
-        WrongSettingError: a variable cannot be used.
-    """
-    try:
-        return Settings.from_environ(os.environ)
-    except SettingsError as error:
-        raise WrongSettingError(str(error)) from error
-
-
 def main() -> None:
-    """The console script."""
-    cli(prog_name="boltlink")
+    """The console script: a failure is one line on stderr."""
+    try:
+        cli(prog_name="boltlink")
+    except SettingsError as error:
+        _fail(str(error), 2)
+    except CliError as error:
+        _fail(str(error), 1)
+
+
+def _fail(reason: str, status: int) -> NoReturn:
+    click.echo(f"boltlink: {reason}", err=True)
+    sys.exit(status)
