@@ -100,6 +100,7 @@ def prepare(name: str, settings: Settings) -> tuple[Path, list[str]]:
     folder = settings.state_dir / ENGINES[name].folder
     make_private_folder(settings.state_dir)
     make_private_folder(run_dir(settings))
+    make_private_folder(mongodb_socket(settings).parent)
     make_private_folder(folder)
     _check_version(name, program, folder)
     arguments = _redis_arguments(settings, folder) if name == "redis" else _mongod_arguments(settings, folder)

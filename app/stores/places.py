@@ -42,6 +42,11 @@ def run_dir(settings: Settings) -> Path:
     near = settings.state_dir / "run"
     if len(os.fsencode(near / _LONGEST_SOCKET)) <= SOCKET_PATH_BYTES_MAX:
         return near
+    return _far_dir(settings)
+
+
+def _far_dir(settings: Settings) -> Path:
+    """A run folder with a short name, in lower case where the system's own temporary folder is."""
     digest = hashlib.sha256(os.fsencode(settings.state_dir)).hexdigest()[:8]
     root = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     return Path(root) / f"boltlink-{os.getuid()}-{digest}"
@@ -72,8 +77,14 @@ def redis_socket(settings: Settings) -> Path:
 
 
 def mongodb_socket(settings: Settings) -> Path:
-    """Where an embedded mongod listens; mongod demands the ending."""
-    return run_dir(settings) / "mongod.sock"
+    """Where an embedded mongod listens; mongod demands the ending.
+
+    PyMongo lower-cases the addresses that a replica set tells of its members (`pymongo.common.clean_node`), so in a
+    folder with a capital letter the member would not be found: there the socket goes where a long path's goes.
+    """
+    near = run_dir(settings)
+    folder = near if str(near) == str(near).lower() else _far_dir(settings)
+    return folder / "mongod.sock"
 
 
 def supervisor_pid_file(settings: Settings) -> Path:
