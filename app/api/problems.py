@@ -62,6 +62,8 @@ def decode_body(body: bytes, kind: type[T]) -> T:
     """
     try:
         data = msgspec.json.decode(body)
+    except RecursionError as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body is nested too deep.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not valid JSON: {error}") from error
     if not isinstance(data, dict):

@@ -24,6 +24,7 @@ __all__ = ["CHANNEL", "LinkCache", "decode_cached", "decode_message", "encode_ca
 CHANNEL = "links"
 PREFIX = "l:"
 LIFE_S = 3600
+ABSENCE_LIFE_S = 60  # scanners of slugs fill Redis with absences, and a lost announcement must not hide a new link
 LIFE_JITTER_S = 600  # so that what was read together does not end together
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -92,6 +93,7 @@ class LinkCache:
 
     def _add_puts(self, pipeline: Any, items: Sequence[tuple[str, Cached]]) -> None:
         for key, cached in items:
-            life_s = LIFE_S + random.randrange(LIFE_JITTER_S)  # noqa: S311  spreads load, guards nothing
+            is_absent = cached.entry is None and not cached.is_deleted
+            life_s = ABSENCE_LIFE_S if is_absent else LIFE_S + random.randrange(LIFE_JITTER_S)  # noqa: S311  spreads load
             # EVAL rather than EVALSHA: correct also right after SCRIPT FLUSH or a failover, for 400 bytes each.
             pipeline.eval(self._script, 1, PREFIX + key, cached.version, encode_cached(cached), life_s)

@@ -7,6 +7,7 @@ May import: stores.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -21,6 +22,7 @@ from app.links.targets import normalise_target
 __all__ = ["Catalog"]
 
 TRIES_MAX = 8  # at 100 million links a try in 20,000 collides; eight in a row mean that something else is wrong
+ANNOUNCE_S = 1.0  # a Redis that hangs must not hold up a change that MongoDB already has
 LINK_ID_BITS = 63
 
 
@@ -104,6 +106,7 @@ class Catalog:
     async def _announce(self, link: Link) -> None:
         cached: Cached = link.cached()
         try:
-            await self._cache.announce([(join_key(link.domain, link.slug), cached)])
+            async with asyncio.timeout(ANNOUNCE_S):
+                await self._cache.announce([(join_key(link.domain, link.slug), cached)])
         except (RedisError, OSError) as error:
             self._on_unannounced(error)

@@ -4,8 +4,11 @@
 local current = redis.call('GET', KEYS[1])
 if current then
   local known, value = pcall(cmsgpack.unpack, current)
-  if known and type(value) == 'table' and type(value[1]) == 'number' and value[1] >= tonumber(ARGV[1]) then
-    return 0
+  if known and type(value) == 'table' and type(value[1]) == 'number' then
+    -- At one version the content is the same: it is put again in case another release wrote it in another shape.
+    if value[1] > tonumber(ARGV[1]) then
+      return 0
+    end
   end
 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])

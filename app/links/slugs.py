@@ -25,7 +25,10 @@ class SlugError(ValueError):
 
 def make_slug(randbelow: Callable[[int], int], length: int = SLUG_LENGTH) -> str:
     """A new slug; `randbelow` is `secrets.randbelow` outside of tests."""
-    return "".join(ALPHABET[randbelow(len(ALPHABET))] for _ in range(length))
+    while True:
+        slug = "".join(ALPHABET[randbelow(len(ALPHABET))] for _ in range(length))
+        if slug.lower() not in RESERVED_SEGMENTS:
+            return slug
 
 
 def check_slug(slug: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from bson.int64 import Int64
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, WriteError
 
 from app.links.model import Link, LinkState, split_key
 from app.stores import Database
@@ -28,6 +28,7 @@ INDEXES = [
     IndexModel([("created", DESCENDING), ("_id", DESCENDING)]),
     IndexModel([("tags", ASCENDING), ("created", DESCENDING), ("_id", DESCENDING)]),
 ]
+LIST_ORDER = [("created", DESCENDING), ("_id", DESCENDING)]
 BATCH_MAX = 1_000  # rows of one bulk write
 DUPLICATE_KEY = 11000
 #: What a redirect needs; titles, notes and tags stay in MongoDB.
@@ -70,8 +71,9 @@ class LinkStore:
         row = await self._links.find_one({"_id": key, "state": {"$ne": LinkState.DELETED.value}})
         return None if row is None else from_row(row)
 
-    async def page(self, *, limit: int, after: tuple[int, str] | None = None, tag: str | None = None) -> Page:
-        """Links from the newest on, behind `after` = (created, key); stable while links are added and removed."""
+    @staticmethod
+    def list_query(*, after: tuple[int, str] | None = None, tag: str | None = None) -> dict[str, Any]:
+        """What a page asks for; an index answers each combination, in LIST_ORDER."""
         query: dict[str, Any] = {"state": {"$in": [s.value for s in LinkState if s is not LinkState.DELETED]}}
         if tag is not None:
             query["tags"] = tag
@@ -79,8 +81,12 @@ class LinkStore:
             created, key = after
             query["created"] = {"$lte": created}
             query["$or"] = [{"created": {"$lt": created}}, {"_id": {"$lt": key}}]
-        order = [("created", DESCENDING), ("_id", DESCENDING)]
-        rows = await self._links.find(query).sort(order).limit(limit + 1).to_list()
+        return query
+
+    async def page(self, *, limit: int, after: tuple[int, str] | None = None, tag: str | None = None) -> Page:
+        """Links from the newest on, behind `after` = (created, key); stable while links are added and removed."""
+        query = self.list_query(after=after, tag=tag)
+        rows = await self._links.find(query).sort(LIST_ORDER).limit(limit + 1).to_list()
         items = [from_row(row) for row in rows[:limit]]
         following = (items[-1].created, items[-1].key) if len(rows) > limit else None
         return Page(items, following)
@@ -122,26 +128,34 @@ class LinkStore:
 
     async def _insert_many(self, batch: list[tuple[Link, asyncio.Future[Link]]]) -> None:
         try:
-            taken = await self._insert_rows([link for link, _ in batch])
+            failures = await self._insert_rows([link for link, _ in batch])
             for index, (link, future) in enumerate(batch):
-                final = await self._take_over(link) if index in taken else link
-                if not future.done():
-                    _resolve(future, link, final)
+                result = await self._result_of(link, failures.get(index))
+                if future.done():
+                    continue  # whoever wished for it went away
+                if isinstance(result, Link):
+                    future.set_result(result)
+                else:
+                    future.set_exception(result)
         except Exception as error:
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
 
-    async def _insert_rows(self, links: Iterable[Link]) -> set[int]:
-        """Inserts; the indexes of those whose key is taken."""
+    async def _result_of(self, link: Link, failure: WriteError | None) -> Link | Exception:
+        if failure is None:
+            return link
+        if failure.code != DUPLICATE_KEY:
+            return failure
+        return await self._take_over(link) or SlugTakenError(link.key)
+
+    async def _insert_rows(self, links: Iterable[Link]) -> dict[int, WriteError]:
+        """Inserts; why those with these indexes were not."""
         try:
             await self._links.insert_many([to_row(link) for link in links], ordered=False)
         except BulkWriteError as error:
-            failures = error.details["writeErrors"]
-            if any(failure["code"] != DUPLICATE_KEY for failure in failures):
-                raise
-            return {failure["index"] for failure in failures}
-        return set()
+            return failures_of(error)
+        return {}
 
     async def _take_over(self, link: Link) -> Link | None:
         """Puts a link in place of a tombstone, with a higher version; None when the key is a living link's."""
@@ -156,11 +170,12 @@ class LinkStore:
         return None if found is None else from_row(found)
 
 
-def _resolve(future: asyncio.Future[Link], link: Link, final: Link | None) -> None:
-    if final is None:
-        future.set_exception(SlugTakenError(link.key))
-    else:
-        future.set_result(final)
+def failures_of(error: BulkWriteError) -> dict[int, WriteError]:
+    """Why single rows of a bulk write failed, by index; raises `error` when no majority holds the others."""
+    details: Mapping[str, Any] = error.details
+    if details.get("writeConcernErrors"):
+        raise error
+    return {row["index"]: WriteError(row.get("errmsg", ""), row["code"], row) for row in details["writeErrors"]}
 
 
 def to_row(link: Link) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def normalise_target(text: str, ours: Collection[tuple[str, int]] = ()) -> str:
     host = _host(parts.hostname or "")
     if port == 0:
         raise TargetError("must not have port 0")
-    if (host.strip("[]"), port or _PORTS[scheme]) in ours:
+    if (host.strip("[]").removesuffix("."), port or _PORTS[scheme]) in ours:
         raise TargetError("must not lead back to this service")
     rest = text[text.index("://") + 3 :][len(parts.netloc) :]
     target = f"{scheme}://{host}{_port_text(parts.netloc)}{_encode(rest)}"
@@ -76,9 +76,12 @@ def _host(host: str) -> str:
     """The host in lower-case ASCII; an IPv6 address keeps its brackets."""
     if ":" in host:
         try:
-            return f"[{ipaddress.IPv6Address(host).compressed}]"
+            if "%" in host:  # a zone (RFC 6874) means something on one machine only
+                raise ValueError
+            ipaddress.IPv6Address(host)
         except ValueError:
             raise TargetError(f"has no valid host: {host!r}") from None
+        return f"[{host.lower()}]"
     if not host.isascii():
         try:
             host = idna.encode(host, uts46=True, transitional=False).decode("ascii")
@@ -104,6 +107,8 @@ def _port_text(netloc: str) -> str:
 
 def _encode(rest: str) -> str:
     """Path, query and fragment in legal characters."""
+    if not (_LONE_PERCENT.search(rest) or _ILLEGAL.search(rest)):
+        return rest  # legal: %2f and %2F mean the same, but a signature over the URL may tell them apart
     rest = _LONE_PERCENT.sub("%25", rest)
     rest = _TRIPLET.sub(lambda match: match[0].upper(), rest)
     try:

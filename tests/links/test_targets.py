@@ -22,6 +22,8 @@ from app.links import TargetError, authority_of, normalise_target
         "https://xn--mnchen-3ya.de/",
         "https://example.com/~user/(x)/[y]",
         "https://a.b-c.example/%E2%82%AC",
+        "https://a.example/%e2%82%ac?signature=%2f",
+        "https://[2001:db8:0:0::1]/",
     ],
 )
 def test_a_legal_target_is_kept_byte_for_byte(target: str) -> None:
@@ -35,7 +37,7 @@ def test_a_legal_target_is_kept_byte_for_byte(target: str) -> None:
         ("https://münchen.de/straße?q=ü", "https://xn--mnchen-3ya.de/stra%C3%9Fe?q=%C3%BC"),
         ("https://example.com/a b", "https://example.com/a%20b"),
         ("https://example.com/100%", "https://example.com/100%25"),
-        ("https://example.com/%e2%82%ac", "https://example.com/%E2%82%AC"),
+        ("https://example.com/%e2%82%ac?ü", "https://example.com/%E2%82%AC?%C3%BC"),
         ('https://example.com/"<>\\^`{|}', "https://example.com/%22%3C%3E%5C%5E%60%7B%7C%7D"),
         ("https://日本語.jp", "https://xn--wgv71a119e.jp"),
     ],
@@ -74,7 +76,13 @@ def test_the_least_change_makes_it_legal(given_text: str, kept: str) -> None:
             "https://[::1/",
         ),
         *("https://example.com/" + "a" * 8192, "https://example.com/\u2028x", "https://example.com/\ud800"),
-        *("https://sho.rt/abc", "https://SHO.RT:443/abc", "http://0x7f.1/"),
+        *(
+            "https://sho.rt/abc",
+            "https://SHO.RT:443/abc",
+            "https://sho.rt./abc",
+            "http://[fe80::1%25eth0]/",
+            "http://0x7f.1/",
+        ),
     ],
 )
 def test_what_cannot_be_a_target_is_refused(target: str) -> None:

@@ -1,0 +1,53 @@
+"""How slugs are made and which are accepted."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.links.slugs import ALPHABET, SLUG_LENGTH, SlugError, check_slug, make_slug
+from app.settings import RESERVED_SEGMENTS
+
+
+def test_made_slug_has_its_length_and_no_look_alikes() -> None:
+    made = {make_slug(secrets.randbelow) for _ in range(500)}
+    assert len(made) == 500
+    assert all(len(slug) == SLUG_LENGTH and set(slug) <= set(ALPHABET) for slug in made)
+    assert not set(ALPHABET) & set("0O1lI")
+
+
+def test_made_slug_is_never_a_reserved_word() -> None:
+    spelled = iter([ALPHABET.index(letter) for letter in "metrics" + "abcdefg"])
+    assert make_slug(lambda _: next(spelled)) == "abcdefg"
+
+
+@pytest.mark.parametrize("slug", ["a", "Z", "0", "-", "a-b_c", "x" * 64, "API2"])
+def test_chosen_slug_is_kept_as_it_is(slug: str) -> None:
+    assert check_slug(slug) == slug
+
+
+@pytest.mark.parametrize("slug", ["", "x" * 65, "a b", "a/b", "é", "a.b", "a%20", "a\n", "a\x00", "\u0661"])
+def test_chosen_slug_of_other_characters_or_length_is_refused(slug: str) -> None:
+    with pytest.raises(SlugError, match="1 to 64"):
+        check_slug(slug)
+
+
+@pytest.mark.parametrize("slug", ["api", "API", "Health", "ready", "docs", "static", "dashboard", "_"])
+def test_reserved_word_is_refused_in_any_case(slug: str) -> None:
+    with pytest.raises(SlugError, match="reserved"):
+        check_slug(slug)
+
+
+@given(st.text(max_size=70))
+def test_whatever_is_accepted_is_plain_ascii_and_not_reserved(text: str) -> None:
+    try:
+        slug = check_slug(text)
+    except SlugError:
+        return
+    assert slug == text
+    assert slug.isascii()
+    assert 1 <= len(slug) <= 64
+    assert slug.lower() not in RESERVED_SEGMENTS

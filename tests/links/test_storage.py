@@ -1,0 +1,182 @@
+"""Links in a real MongoDB: inserts that share a write, versions that never fall, pages, tombstones, indexes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from pymongo.errors import BulkWriteError
+
+from app.links.model import Link, LinkState
+from app.links.storage import BATCH_MAX, INDEXES, LINKS, LIST_ORDER, LinkStore, SlugTakenError, failures_of
+from tests.conftest import Stores
+
+With = Callable[[Callable[[Stores], Awaitable[None]]], None]
+NOW_MS = 1_700_000_000_000
+
+
+def make_link(number: int, slug: str | None = None, **fields: Any) -> Link:
+    defaults: dict[str, Any] = {"version": NOW_MS, "created": NOW_MS // 1000}
+    return Link(
+        domain="",
+        slug=slug or f"s{number}",
+        link=number,
+        target=f"https://example.com/{number}",
+        **defaults | fields,
+    )
+
+
+async def open_store(stores: Stores) -> LinkStore:
+    await stores.database[LINKS].create_indexes(INDEXES)
+    return LinkStore(stores.database)
+
+
+def test_link_is_read_as_it_was_stored(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        store = await open_store(stores)
+        link = make_link(
+            2**63 - 1, tags=["a"], title="T", starts=5, expires=6, max_visits=7, rules=[{"to": "x"}], code=301
+        )
+        assert await store.insert(link) == link
+        assert await store.get("/s" + str(2**63 - 1)) == link
+        assert await store.get("/none") is None
+        raw = await stores.database[LINKS].find_one({"_id": link.key})
+        assert raw is not None
+        assert "password_hash" not in raw
+
+    with_stores(scenario)
+
+
+def test_redirects_read_many_links_at_once_tombstones_included(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        store = await open_store(stores)
+        await asyncio.gather(*(store.insert(make_link(n, notes="not for redirects")) for n in range(1, 4)))
+        await store.change("/s2", {"state": "deleted"}, now_ms=NOW_MS, version=None)
+        found = await store.find_many(["/s1", "/s2", "/none"])
+        assert set(found) == {"/s1", "/s2"}
+        assert found["/s1"].cached().entry is not None
+        assert found["/s2"].cached().is_deleted
+        assert found["/s1"].notes == ""
+
+    with_stores(scenario)
+
+
+def test_inserts_of_one_turn_share_a_write_and_fail_one_by_one(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        store = await open_store(stores)
+        await store.insert(make_link(1, "taken"))
+        before = (await stores.database.client.admin.command("serverStatus"))["opcounters"]["insert"]
+        wishes = [make_link(n, "taken" if n == 5 else None) for n in range(2, BATCH_MAX + 10)]
+        results = await asyncio.gather(*map(store.insert, wishes), return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        assert [type(failure) for failure in failures] == [SlugTakenError]
+        assert results[3] is failures[0]
+        assert await stores.database[LINKS].count_documents({}) == BATCH_MAX + 8
+        after = (await stores.database.client.admin.command("serverStatus"))["opcounters"]["insert"]
+        assert after - before >= BATCH_MAX
+
+    with_stores(scenario)
+
+
+def test_same_slug_wished_twice_in_one_turn_is_had_once(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        store = await open_store(stores)
+        results = await asyncio.gather(
+            store.insert(make_link(1, "one")), store.insert(make_link(2, "one")), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [Link, SlugTakenError]
+
+    with_stores(scenario)
+
+
+def test_version_never_falls(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        store = await open_store(stores)
+        await store.insert(make_link(1, "a"))
+        later = await store.change("/a", {"title": "1"}, now_ms=NOW_MS + 50, version=None)
+        assert later is not None
+        assert later.version == NOW_MS + 50
+        clock_set_back = await store.change("/a", {"title": "$2"}, now_ms=NOW_MS - 10_000, version=None)
+        assert clock_set_back is not None
+        assert (clock_set_back.version, clock_set_back.title) == (NOW_MS + 51, "$2")
+        gone = await store.change("/a", {"state": LinkState.DELETED.value}, now_ms=NOW_MS, version=None)
+        assert gone is not None
+        assert gone.version == NOW_MS + 52
+        again = await store.insert(make_link(2, "a"))
+        assert (again.version, again.link, again.title) == (NOW_MS + 53, 2, "")
+
+    with_stores(scenario)
+
+
+def test_change_at_another_version_or_of_a_deleted_link_changes_nothing(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        store = await open_store(stores)
+        link = await store.insert(make_link(1, "a"))
+        assert await store.change("/a", {"title": "x"}, now_ms=NOW_MS, version=link.version - 1) is None
+        assert await store.get("/a") == link
+        assert await store.change("/a", {"state": "deleted"}, now_ms=NOW_MS, version=link.version) is not None
+        assert await store.get("/a") is None
+        assert await store.change("/a", {"state": "active"}, now_ms=NOW_MS, version=None) is None
+
+    with_stores(scenario)
+
+
+def test_disabled_link_keeps_its_slug(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        store = await open_store(stores)
+        await store.insert(make_link(1, "a", state=LinkState.BANNED))
+        with pytest.raises(SlugTakenError):
+            await store.insert(make_link(2, "a"))
+
+    with_stores(scenario)
+
+
+def test_pages_show_every_living_link_once_also_while_links_come(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        store = await open_store(stores)
+        tagged = {n: ["red"] if n % 2 else [] for n in range(1, 24)}
+        await asyncio.gather(
+            *(store.insert(make_link(n, tags=tags, created=1000 + n // 5)) for n, tags in tagged.items())
+        )
+        await store.change("/s7", {"state": "deleted"}, now_ms=NOW_MS, version=None)
+        seen: list[str] = []
+        after: tuple[int, str] | None = None
+        while True:
+            page = await store.page(limit=4, after=after)
+            seen += [link.slug for link in page.items]
+            await store.insert(make_link(100 + len(seen), created=9999))
+            after = page.following
+            if after is None:
+                break
+        assert len(seen) == len(set(seen))
+        assert set(seen) == {f"s{n}" for n in tagged if n != 7}
+        red = await store.page(limit=100, tag="red")
+        assert {link.slug for link in red.items} == {f"s{n}" for n in tagged if n % 2 and n != 7}
+        assert red.following is None
+
+    with_stores(scenario)
+
+
+@pytest.mark.parametrize("tag", [None, "red"])
+@pytest.mark.parametrize("after", [None, (1003, "/s9")])
+def test_every_list_is_answered_by_an_index(with_stores: With, tag: str | None, after: tuple[int, str] | None) -> None:
+    async def scenario(stores: Stores) -> None:
+        store = await open_store(stores)
+        await asyncio.gather(*(store.insert(make_link(n, tags=["red"])) for n in range(1, 50)))
+        found = stores.database[LINKS].find(store.list_query(after=after, tag=tag)).sort(LIST_ORDER).limit(9)
+        plan = str((await found.explain())["queryPlanner"]["winningPlan"])
+        assert "'IXSCAN'" in plan
+        assert "'COLLSCAN'" not in plan
+        assert "'SORT'" not in plan
+
+    with_stores(scenario)
+
+
+def test_failures_of_rows_are_told_apart_from_those_of_the_whole_write() -> None:
+    rows = [{"index": 3, "code": 11000, "errmsg": "E11000"}, {"index": 5, "code": 2, "errmsg": "bad"}]
+    failures = failures_of(BulkWriteError({"writeErrors": rows, "writeConcernErrors": []}))
+    assert {index: failure.code for index, failure in failures.items()} == {3: 11000, 5: 2}
+    with pytest.raises(BulkWriteError):
+        failures_of(BulkWriteError({"writeErrors": rows, "writeConcernErrors": [{"code": 64}]}))
