@@ -1,0 +1,165 @@
+"""The process tree, killed, refused, stopped and started by the real command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import wait_for
+from tests.system.conftest import Tree, is_alive
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+TARGET = "https://www.rfc-editor.org/rfc/rfc9110.html"
+BACK_S = 5.0  # a bound on waiting, not on speed: a loaded machine may be slow
+
+
+def test_status_names_every_program(running: Tree) -> None:
+    report = running.status()
+    assert report["url"] == running.url
+    assert report["ready"] is True
+    names = {process["name"] for process in report["processes"]}
+    assert {"redis", "mongod", "aggregator", "web_0", "web_1"} <= names
+    for process in report["processes"]:
+        assert set(process) == {
+            *("name", "pid", "state", "uptime_s", "cpu_percent", "memory_bytes", "restarts"),
+        }
+        assert process["state"] == "RUNNING"
+        assert process["memory_bytes"] > 0
+
+
+@pytest.mark.parametrize("name", ["web_0", "aggregator", "redis", "mongod"])
+def test_killed_program_comes_back_and_slugs_still_answer(running: Tree, name: str) -> None:
+    slug = running.shorten(TARGET)
+    before = {process["name"]: process for process in running.status()["processes"]}
+    os.kill(before[name]["pid"], signal.SIGKILL)
+    wait_for(lambda: running.pids()[name] not in (None, before[name]["pid"]), limit_s=BACK_S)
+    wait_for(lambda: running.location(slug) == TARGET, limit_s=BACK_S)
+    wait_for(lambda: running.status()["ready"])
+    after = {process["name"]: process for process in running.status()["processes"]}
+    assert after[name]["restarts"] == before[name]["restarts"] + 1
+    assert {n: p["pid"] for n, p in after.items() if n != name} == {n: p["pid"] for n, p in before.items() if n != name}
+
+
+def test_second_up_says_who_runs(running: Tree) -> None:
+    done = running.command("up", "--detach")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert str(running.supervisor()) in done.stderr
+    assert running.status()["ready"] is True
+
+
+def test_engines_listen_on_no_port_and_in_a_private_folder(running: Tree) -> None:
+    pids = {pid for name, pid in running.pids().items() if name in ("redis", "mongod")}
+    sockets = {
+        link.rpartition("[")[2].rstrip("]")
+        for pid in pids
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir()
+        if (link := os.readlink(descriptor)).startswith("socket:")
+    }
+    for table in ("tcp", "tcp6"):
+        rows = [row.split() for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+        assert not {row[9] for row in rows} & sockets
+    assert (running.state / "run").stat().st_mode & 0o077 == 0
+    assert (running.state / "admin-key").stat().st_mode & 0o077 == 0
+
+
+def test_killed_supervisord_leaves_no_orphan_and_up_works_again(tree: Tree) -> None:
+    tree.up()
+    slug, pids = tree.shorten(TARGET), tree.pids()
+    os.kill(tree.supervisor(), signal.SIGKILL)
+    wait_for(lambda: not any(is_alive(pid) for pid in pids.values()))
+    wait_for(lambda: not tree.left())
+    tree.up()
+    assert tree.location(slug) == TARGET
+
+
+def test_down_and_up_keep_links_and_key(tree: Tree) -> None:
+    tree.up()
+    slug, key = tree.shorten(TARGET), tree.key
+    tree.down()
+    assert tree.left() == []
+    tree.up()
+    assert tree.location(slug) == TARGET
+    assert tree.key == key
+    tree.down()
+    assert tree.command("down").returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_up_stops_everything_in_order(tree: Tree, number: signal.Signals) -> None:
+    process = tree.spawn("up")
+    wait_for(lambda: tree.command("status").returncode == 0 and tree.status()["ready"])
+    process.send_signal(number)
+    assert process.wait(60) == 0
+    assert tree.left() == []
+    log = (tree.state / "log" / "supervisord.log").read_text()
+    assert log.rindex("stopped: web_0") < log.rindex("stopped: aggregator") < log.rindex("stopped: mongod")
+
+
+def test_killed_up_stops_everything(tree: Tree) -> None:
+    process = tree.spawn("up")
+    wait_for(lambda: tree.command("status").returncode == 0 and tree.status()["ready"])
+    process.kill()
+    process.wait()
+    wait_for(lambda: not tree.left(), limit_s=60)
+
+
+def test_foreground_up_ends_with_its_supervisord(tree: Tree) -> None:
+    process = tree.spawn("up")
+    wait_for(lambda: tree.command("status").returncode == 0 and tree.status()["ready"])
+    os.kill(tree.supervisor(), signal.SIGKILL)
+    assert process.wait(30) == 1
+    wait_for(lambda: not tree.left())
+
+
+@pytest.mark.parametrize("variable", ["BOLTLINK_PORT", "BOLTLINK_METRICS_PORT"])
+def test_port_in_use_is_one_line_and_nothing_runs(tree: Tree, variable: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = tree.command("up", "--detach", **{variable: port})
+    assert_refused(tree, done.returncode, done.stderr, variable, port)
+
+
+def test_state_folder_that_cannot_be_made_is_one_line(tree: Tree) -> None:
+    tree.state.write_text("a file, which root cannot write into either")
+    done = tree.command("up", "--detach")
+    assert_refused(tree, done.returncode, done.stderr, str(tree.state))
+
+
+def test_engine_that_is_none_is_one_line(tree: Tree) -> None:
+    done = tree.command("up", "--detach", BOLTLINK_MONGOD="/bin/false")
+    assert_refused(tree, done.returncode, done.stderr, "/bin/false")
+
+
+def test_engine_that_dies_at_start_is_one_line_with_its_last_words(tree: Tree) -> None:
+    engine = tree.state.parent / "mongod"
+    engine.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo "db version v6.0.5" && exit\necho no disk here\nexit 1\n'
+    )
+    engine.chmod(0o700)
+    done = tree.command("up", "--detach", BOLTLINK_MONGOD=str(engine))
+    assert_refused(tree, done.returncode, done.stderr, "mongod", "no disk here")
+
+
+def test_wrong_setting_is_one_line_and_status_2(tree: Tree) -> None:
+    done = tree.command("up", BOLTLINK_PORT="abc")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "BOLTLINK_PORT" in done.stderr
+    assert "abc" in done.stderr
+    assert not tree.state.exists()
+
+
+def assert_refused(tree: Tree, status: int, line: str, *words: str) -> None:
+    assert status == 1
+    assert line.count("\n") == 1, line
+    for word in words:
+        assert word in line
+    assert tree.left() == []
