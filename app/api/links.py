@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -17,12 +18,14 @@ from msgspec import Meta
 
 from app.api.handler import Handler
 from app.api.problems import FieldError, Problem
-from app.links import Link, LinkState, SlugError, SlugTakenError, TargetError, join_key
+from app.links import Link, LinkState, SlugError, SlugTakenError, TargetError, check_slug, join_key
 
 __all__ = ["LinkHandler", "LinksHandler"]
 
 PAGE_DEFAULT = 50
 PAGE_MAX = 500
+REDIRECT_CODES = (301, 302, 307, 308)
+INT64_MAX = 2**63 - 1  # MongoDB's widest whole number
 _ETAG = re.compile(r'(?:W/)?"(\d{1,19})"')
 
 
@@ -95,10 +98,12 @@ class LinksHandler(Handler):
 
     async def _create(self, wish: NewLink) -> Link:
         assert self.key is not None
+        if errors := list(_faults(wish)):
+            raise _wrong(errors + list(_slug_fault(wish.slug)))
         fields: dict[str, Any] = {
-            "code": _code(wish.code),
-            "starts": _seconds("starts_at", wish.starts_at),
-            "expires": _seconds("expires_at", wish.expires_at),
+            "code": wish.code,
+            "starts": None if wish.starts_at is None else int(wish.starts_at.timestamp()),
+            "expires": None if wish.expires_at is None else int(wish.expires_at.timestamp()),
             "tags": sorted(set(wish.tags)),
             "title": wish.title,
             "notes": wish.notes,
@@ -108,9 +113,9 @@ class LinksHandler(Handler):
         try:
             return await self.services.catalog.create(target=wish.target, slug=wish.slug, **fields)
         except TargetError as error:
-            raise _wrong("target", str(error)) from error
+            raise _wrong([FieldError("target", str(error)), *_slug_fault(wish.slug)]) from error
         except SlugError as error:
-            raise _wrong("slug", str(error)) from error
+            raise _wrong([FieldError("slug", str(error))]) from error
         except SlugTakenError as error:
             taken = [FieldError("slug", "is taken")]
             raise Problem(HTTPStatus.CONFLICT, "This slug belongs to another link.", taken) from error
@@ -154,28 +159,32 @@ class LinkHandler(Handler):
         if text == "*":
             return None
         match = _ETAG.fullmatch(text)
-        if match is None:
+        if match is None or int(match[1]) > INT64_MAX:
             raise Problem(HTTPStatus.BAD_REQUEST, 'If-Match must be "*" or one ETag such as "1700000000000".')
         return int(match[1])
 
 
-def _wrong(field: str, message: str) -> Problem:
-    detail = "Some fields cannot be used."
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, [FieldError(field, message)])
+def _wrong(errors: list[FieldError]) -> Problem:
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Some fields cannot be used.", errors)
 
 
-def _code(code: int) -> int:
-    if code not in (301, 302, 307, 308):
-        raise _wrong("code", "must be 301, 302, 307 or 308")
-    return code
+def _faults(wish: NewLink) -> Iterator[FieldError]:
+    """What types cannot say of a wish."""
+    if wish.code not in REDIRECT_CODES:
+        yield FieldError("code", "must be 301, 302, 307 or 308")
+    naive = [name for name in ("starts_at", "expires_at") if (at := getattr(wish, name)) and at.tzinfo is None]
+    for name in naive:
+        yield FieldError(name, "must name a time zone, such as 2030-01-01T00:00:00Z")
+    if not naive and wish.starts_at and wish.expires_at and wish.starts_at >= wish.expires_at:
+        yield FieldError("expires_at", "must be later than starts_at")
 
 
-def _seconds(field: str, moment: datetime | None) -> int | None:
-    if moment is None:
-        return None
-    if moment.tzinfo is None:
-        raise _wrong(field, "must name a time zone, such as 2030-01-01T00:00:00Z")
-    return int(moment.timestamp())
+def _slug_fault(slug: str | None) -> Iterator[FieldError]:
+    try:
+        if slug is not None:
+            check_slug(slug)
+    except SlugError as error:
+        yield FieldError("slug", str(error))
 
 
 def _time(seconds: int) -> datetime:
@@ -190,6 +199,7 @@ def _read_cursor(text: str) -> tuple[int, str] | None:
     if not text:
         return None
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=tuple[int, str])
+        decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return msgspec.json.decode(decoded, type=tuple[Annotated[int, Meta(ge=0, le=INT64_MAX)], str])
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "cursor must be a next_cursor as it was given.") from None

@@ -1,0 +1,93 @@
+"""The API alone, behind a plain Tornado server on a free port, with real stores and a client that has a key."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from app.accounts import KeyRing
+from app.api import Services, make_application
+from app.links import INDEXES, LINKS, Catalog, LinkCache, LinkStore
+from app.observe import Health
+from app.settings import Settings
+from app.stores import Database
+from tests.conftest import Stores
+
+__all__ = ["ADMIN_KEY", "PUBLIC_URL", "Service", "With", "make_services", "serve"]
+
+ADMIN_KEY = "blk_admin-key-of-the-tests"
+PUBLIC_URL = "https://sho.rt"
+With = Callable[[Callable[[Stores], Awaitable[None]]], None]
+
+
+@dataclass
+class Service:
+    """A running API. `requests` is what was counted: (route, status)."""
+
+    client: httpx.AsyncClient
+    services: Services
+    stores: Stores
+    requests: list[tuple[str, int]]
+
+    async def make(self, slug: str, target: str = "https://example.com/") -> None:
+        """A link."""
+        answer = await self.client.post("/api/v1/links", json={"target": target, "slug": slug})
+        assert answer.status_code == 201, answer.text
+
+
+def make_services(stores: Stores, database: Database | None = None) -> Services:
+    """What handlers work with, over real stores, or over another database."""
+    database = database if database is not None else stores.database
+    links = LinkStore(database)
+    health = Health(lambda: {"program": "web_0"})
+    health.is_serving = True
+    health.add("redis", stores.redis.ping)
+    health.add("mongodb", lambda: database.command("ping"))
+    unannounced: list[Exception] = []
+    return Services(
+        settings=Settings.from_environ({"BOLTLINK_BASE_URL": PUBLIC_URL}),
+        database=database,
+        catalog=Catalog(
+            store=links,
+            cache=LinkCache(stores.redis),
+            now_ms=lambda: int(time.time() * 1000),
+            randbits=secrets.randbits,
+            randbelow=secrets.randbelow,
+            ours={("sho.rt", 443)},
+            on_unannounced=unannounced.append,
+        ),
+        links=links,
+        keys=KeyRing(database, monotonic=time.monotonic, now_s=lambda: int(time.time())),
+        health=health,
+        now_s=time.time,
+        token=secrets.token_urlsafe,
+    )
+
+
+@asynccontextmanager
+async def serve(stores: Stores, services: Services | None = None) -> AsyncIterator[Service]:
+    """An API with its indexes and the admin key; the client sends the key by default."""
+    await stores.database[LINKS].create_indexes(INDEXES)
+    if services is None:
+        services = make_services(stores)
+        await services.keys.add(ADMIN_KEY, "admin")
+    requests: list[tuple[str, int]] = []
+    application = make_application(services, lambda route, status, _: requests.append((route, status)))
+    server = HTTPServer(application)
+    sockets = bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    try:
+        async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
+            yield Service(client, services, stores, requests)
+    finally:
+        server.stop()
+        await server.close_all_connections()
