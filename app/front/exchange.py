@@ -28,7 +28,7 @@ from app.front.head import HEAD_BYTES_MAX, Careful
 __all__ = ["BODY_BYTES_MAX", "TornadoExchange"]
 
 BODY_BYTES_MAX = 1024 * 1024
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
 
 
 class RequestContext:
@@ -68,6 +68,7 @@ class TornadoExchange(httputil.HTTPConnection):
         self._body_bytes = 0
         self._body_bytes_max = BODY_BYTES_MAX
         self._declared_bytes = 0
+        self._is_head = False
         self._is_admitted = False
         self._is_waiting = False
         self._is_over = False
@@ -148,7 +149,7 @@ class TornadoExchange(httputil.HTTPConnection):
             raise
         self._is_over = True
         self._close_callback = None
-        reusable = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
+        reusable = self._is_reusable()
         rest = bytes(self._h11.trailing_data[0]) if reusable else b""
         self._owner.exchange_done(rest, not reusable)
 
@@ -166,6 +167,8 @@ class TornadoExchange(httputil.HTTPConnection):
                     return
         except h11.RemoteProtocolError as error:
             self._refuse(error.error_status_hint)
+        except httputil.HTTPInputError:  # what Tornado finds wrong with a request that h11 passed
+            self._refuse(HTTPStatus.BAD_REQUEST)
 
     def _take(self, event: Any) -> bool:
         """One event; False when no more shall be asked for now."""
@@ -187,6 +190,10 @@ class TornadoExchange(httputil.HTTPConnection):
         return False
 
     def _on_request(self, event: h11.Request) -> bool:
+        self._is_head = event.method == b"HEAD"
+        if event.http_version not in (b"1.0", b"1.1"):
+            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+            return False
         fields = list(event.headers.raw_items())
         target, host = _origin_form(event.target, next((v for n, v in event.headers if n == b"host"), b""))
         if not _HOST.fullmatch(host) or (not host and event.http_version == b"1.1"):
@@ -262,7 +269,10 @@ class TornadoExchange(httputil.HTTPConnection):
             return
         head, found = self._slug
         self._is_over = True
-        found.close = self._h11.their_state is not h11.DONE
+        # h11 says whether the connection may go on, also after an upgrade that was offered and declined.
+        self._send(h11.Response(status_code=HTTPStatus.FOUND, headers=[(b"Content-Length", b"0")]))
+        self._send(h11.EndOfMessage())
+        found.close = not self._is_reusable()
         rest = b"" if found.close else bytes(self._h11.trailing_data[0])
         self._owner.answer_slug(head, found, rest)
 
@@ -274,11 +284,14 @@ class TornadoExchange(httputil.HTTPConnection):
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             book = self._gate.book
             self._owner.transport.write(
-                book.failure(status, b"\nAccept: application/json\n", is_head=False, close=True)
+                book.failure(status, b"\nAccept: application/json\n", is_head=self._is_head, close=True)
             )
         if self._delegate is not None:
             self._delegate.on_connection_close()
         self._owner.exchange_done(b"", True)
+
+    def _is_reusable(self) -> bool:
+        return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
 
     def _send(self, event: Any) -> bytes:
         return self._h11.send(event) or b""

@@ -245,7 +245,6 @@ class Journal:
             segment = _Segment(path + ".new", sequence, self._size)
         except OSError:
             return None
-        _fill_zero(segment.descriptor, self._size)  # brings every page into memory, so that no append waits for one
         segment.map[:SEGMENT_HEADER_BYTES] = segment_header(sequence)
         os.rename(path + ".new", path)
         segment.path = path
