@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -69,7 +70,7 @@ class Engines:
         with (self._state / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(command, env=self.environ, stdout=log, stderr=log)
         if name == "redis":
-            wait_for(redis_socket(self.settings).exists)
+            wait_for(lambda: accepts(redis_socket(self.settings)))
         else:
             ensure_replica_set(Path(mongodb_socket_of(self.settings)))
 
@@ -84,6 +85,12 @@ class Engines:
     def stop_all(self) -> None:
         for name in list(self._processes):
             self.stop(name)
+
+
+def accepts(path: Path) -> bool:
+    """Whether somebody listens; a killed engine's socket is still there."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def mongodb_socket_of(settings: Settings) -> str:
