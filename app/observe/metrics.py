@@ -2,21 +2,28 @@
 
 In: plain ints that rooms count, published once a second by each program. Out: the text of `/metrics`.
 Each program writes its values to files in one folder (prometheus_client's multiprocess mode) named after the program,
-not its pid: a restarted web_1 goes on counting where web_1 died, and nothing is left of dead processes.
-May import: prometheus_client.
+not its pid: a restarted web_1 goes on counting where web_1 died. A program holds a lock (`NAME.alive`) while it lives;
+gauges of a program that is gone are not shown, its counts are, because a total must not fall.
+May import: prometheus_client, lifeline.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import struct
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from app.lifeline import take_lock
 
 __all__ = ["REDIRECT_EDGES_S", "Metrics"]
 
 #: Upper edges of the redirect latency's buckets; the front counts into them by itself.
 REDIRECT_EDGES_S = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 0.1, 1.0)
+_ALIVE = ".alive"
 _HTTP_EDGES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -34,10 +41,13 @@ class Metrics:
         import prometheus_client  # noqa: PLC0415
         from prometheus_client import values  # noqa: PLC0415
 
+        self._program = program
+        self._folder = folder
+        self._alive = take_lock(folder / f"{program}{_ALIVE}")
+        _remove_damaged(folder, program)
         values.ValueClass = values.MultiProcessValue(process_identifier=lambda: program)  # type: ignore[no-untyped-call]
         registry = prometheus_client.CollectorRegistry()
         self._client = prometheus_client
-        self._folder = folder
         self._published: dict[tuple[str, tuple[str, ...]], float] = {}
         self._latency = prometheus_client.Histogram(
             "boltlink_redirect_seconds", "Time to answer a hit.", buckets=REDIRECT_EDGES_S, registry=registry
@@ -87,7 +97,7 @@ class Metrics:
         """Publishes a plain count: `total` since this process's start, of which the difference is added."""
         key = (name, labels)
         difference = total - self._published.get(key, 0)
-        if difference > 0:
+        if difference > 0 or key not in self._published:  # a zero is shown, so that a first increase is seen
             counter = self._counters[name]
             (counter.labels(*labels) if labels else counter).inc(difference)
         self._published[key] = total
@@ -105,6 +115,8 @@ class Metrics:
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Sets a gauge."""
+        if self._alive is None:  # a sibling was just looking whether this program lives
+            self._alive = take_lock(self._folder / f"{self._program}{_ALIVE}")
         gauge = self._gauges.get(name)
         if gauge is None:
             gauge = self._gauges[name] = self._gauge_makers[name]()
@@ -118,8 +130,43 @@ class Metrics:
     def exposition(self) -> bytes:
         """The text of all programs of the node."""
         registry = self._client.CollectorRegistry()
-        from prometheus_client import multiprocess  # noqa: PLC0415
-
-        multiprocess.MultiProcessCollector(registry, path=str(self._folder))  # type: ignore[no-untyped-call]
+        registry.register(self)
         text: bytes = self._client.generate_latest(registry)
         return text
+
+    def collect(self) -> Any:
+        """All metrics of the folder, merged; called by prometheus_client."""
+        from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
+
+        gone: dict[str, bool] = {self._program: False}
+        files: list[str] = []
+        for path in self._folder.glob("*.db"):
+            if path.name.startswith("gauge_"):
+                program = path.stem.split("_", 2)[2]  # gauge_<mode>_<program>.db
+                if program not in gone:
+                    gone[program] = self._is_gone(program)
+                if gone[program]:
+                    continue
+            files.append(str(path))
+        return MultiProcessCollector.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+
+    def _is_gone(self, program: str) -> bool:
+        lock = take_lock(self._folder / f"{program}{_ALIVE}")
+        if lock is not None:
+            os.close(lock)
+        return lock is not None
+
+
+def _remove_damaged(folder: Path, program: str) -> None:
+    """Removes values of this program that cannot be read, as a power cut leaves them: better than not to start."""
+    from prometheus_client.mmap_dict import MmapedDict  # noqa: PLC0415
+
+    for path in folder.glob(f"*_{program}.db"):
+        used, size = int.from_bytes(path.read_bytes()[:4], sys.byteorder, signed=True), path.stat().st_size
+        try:
+            if not 0 <= used <= size:
+                raise ValueError(used)
+            for key, *_ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]
+                json.loads(key)
+        except (ValueError, RuntimeError, struct.error, IndexError):
+            path.unlink(missing_ok=True)

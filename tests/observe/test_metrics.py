@@ -1,0 +1,145 @@
+"""Metrics of all programs of a node, over deaths and restarts of single ones. Each program is a real process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.observe import REDIRECT_EDGES_S
+
+#: Calls methods of its Metrics as told by lines of JSON, and answers each.
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from app.observe import Metrics
+metrics = Metrics(sys.argv[1], Path(sys.argv[2]))
+for line in sys.stdin:
+    method, *arguments = json.loads(line)
+    answer = getattr(metrics, method)(*arguments)
+    print(json.dumps(answer.decode() if isinstance(answer, bytes) else None), flush=True)
+"""
+
+
+class Program:
+    """One program of the node."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        command = [sys.executable, "-c", PROGRAM, name, str(folder)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def tell(self, *call: Any) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(call) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def samples(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for family in text_string_to_metric_families(self.tell("exposition")):
+            for sample in family.samples:
+                labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+                found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+        return found
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+Start = Callable[[str], Program]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    programs: list[Program] = []
+
+    def start(name: str) -> Program:
+        programs.append(Program(tmp_path, name))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        if program.process.returncode is None:
+            program.kill()
+
+
+def test_plain_totals_become_counts_and_zeros_are_shown(start: Start) -> None:
+    web = start("web_0")
+    web.tell("count_to", "redirects", 0, "redirect")
+    assert web.samples()["boltlink_redirects_total{outcome=redirect}"] == 0
+    for total in (5, 5, 9):
+        web.tell("count_to", "redirects", total, "redirect")
+    assert web.samples()["boltlink_redirects_total{outcome=redirect}"] == 9
+
+
+def test_latency_of_the_front_comes_out_as_a_histogram(start: Start) -> None:
+    web = start("web_0")
+    buckets = [0] * (len(REDIRECT_EDGES_S) + 1)
+    buckets[0], buckets[-1] = 64, 128
+    web.tell("count_latency", buckets, 200.5)
+    buckets[0] = 640
+    web.tell("count_latency", buckets, 201.0)
+    found = web.samples()
+    assert found["boltlink_redirect_seconds_count"] == 768
+    assert found["boltlink_redirect_seconds_bucket{le=5e-06}"] == 640
+    assert found["boltlink_redirect_seconds_sum"] == pytest.approx(201.0)
+
+
+def test_each_program_shows_all(start: Start) -> None:
+    programs = [start("web_0"), start("web_1"), start("aggregator")]
+    for count, program in enumerate(programs, 1):
+        program.tell("count_to", "journaled", count)
+        program.tell("set", "connections", count)
+        program.tell("set", "lag", count / 2)
+        program.tell("on_request", "links", 200, 0.02)
+    for program in programs:
+        found = program.samples()
+        assert found["boltlink_clicks_journaled_total"] == 6
+        assert found["boltlink_connections"] == 6
+        assert found["boltlink_aggregation_lag_seconds"] == 1.5
+        assert found["boltlink_http_requests_total{route=links,status=200}"] == 3
+
+
+def test_killed_program_counts_on_and_its_gauges_end_with_it(start: Start, tmp_path: Path) -> None:
+    web, other = start("web_0"), start("web_1")
+    for program in (web, other):
+        program.tell("set", "connections", 5)
+        program.tell("count_to", "journaled", 5)
+    other.kill()
+    found = web.samples()
+    assert (found["boltlink_clicks_journaled_total"], found["boltlink_connections"]) == (10, 5)
+    again = start("web_1")
+    again.tell("count_to", "journaled", 7)
+    again.tell("set", "connections", 1)
+    found = web.samples()
+    assert (found["boltlink_clicks_journaled_total"], found["boltlink_connections"]) == (17, 6)
+    assert len(list(tmp_path.glob("counter_*.db"))) == 2
+
+
+def test_gauge_that_nobody_set_is_not_shown(start: Start) -> None:
+    web = start("web_0")
+    assert "boltlink_aggregation_lag_seconds" not in web.samples()
+    web.tell("set", "store_up", 1, "redis")
+    assert web.samples()["boltlink_store_up{store=redis}"] == 1
+
+
+@pytest.mark.parametrize(
+    "damage", ids=range(4), argvalues=[b"\xff" * 64, b"\x40" + b"\x00" * 7 + b"\xff" * 56, b"\x01", b""]
+)
+def test_damaged_values_of_a_program_do_not_stop_it(start: Start, tmp_path: Path, damage: bytes) -> None:
+    first = start("web_1")
+    first.tell("count_to", "journaled", 5)
+    first.kill()
+    (path,) = tmp_path.glob("counter_web_1.db")
+    path.write_bytes(damage)
+    again = start("web_1")
+    again.tell("count_to", "journaled", 7)
+    assert again.samples()["boltlink_clicks_journaled_total"] == 7
