@@ -108,7 +108,7 @@ class Front:
             resolver=self.resolver,  # type: ignore[arg-type]
             append=self._append,
             make_exchange=make_exchange,
-            call_soon=lambda callback: self.soon.append(callback),
+            call_soon=self.soon.append,
             now=lambda: 1_700_000_000.0,
             connections_max=10_000,
         )
@@ -126,7 +126,8 @@ class Front:
     def turn(self) -> None:
         """Turns of the loop, until nothing is left to do."""
         while self.soon or self.resolver.waiting:
-            soon, self.soon = self.soon, []
+            soon = self.soon[:]
+            self.soon.clear()
             for callback in soon:
                 callback()
             self.resolver.answer_all()
