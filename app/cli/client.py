@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import quote
 
 import httpx
+from rich.console import Console
 
 from app.cli.errors import CliError
 from app.settings import Settings
 
-__all__ = ["Client"]
+__all__ = ["Client", "make_console", "path_of"]
 
 LIMIT_S = 30.0
+
+
+def path_of(collection: str, name: str) -> str:
+    """The path of one thing, whatever characters a person typed."""
+    return f"/api/v1/{collection}/{quote(name, safe='')}"
+
+
+def make_console() -> Console:
+    """A console that shows text as it is: brackets in a target are no markup."""
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 class Client:
@@ -23,13 +35,20 @@ class Client:
         local = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
         local = local.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
         self.url = settings.url or local
+        self._is_local = settings.url is None
+        if settings.api_key is None and not self._is_local:
+            # This node's admin key is nothing that another machine should see.
+            raise CliError(f"BOLTLINK_API_KEY: must be set to call {self.url}")
         self._key = settings.api_key or settings.admin_key or self._kept_key(settings)
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """The decoded answer; None for an empty one."""
         headers = {"Authorization": f"Bearer {self._key}"}
         try:
-            answer = httpx.request(method, self.url + path, headers=headers, timeout=LIMIT_S, **options)
+            # A proxy of the environment cannot reach this node's own address.
+            answer = httpx.request(
+                method, self.url + path, headers=headers, timeout=LIMIT_S, trust_env=not self._is_local, **options
+            )
         except httpx.HTTPError as error:
             raise CliError(f"{self.url} does not answer ({error}); is it up? (boltlink up)") from error
         if answer.is_success:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from app.cli.client import Client
+from app.cli.client import Client, make_console, path_of
 
 __all__ = ["keys"]
 
@@ -40,7 +39,7 @@ def list_keys(as_json: bool) -> None:
     table = Table("name", "begins with", "created", "revoked", "id", box=None, pad_edge=False)
     for key in page["items"]:
         table.add_row(key["name"], key["prefix"], key["created_at"], key["revoked_at"] or "", key["id"])
-    Console().print(table)
+    make_console().print(table)
 
 
 @keys.command("revoke")
@@ -50,5 +49,5 @@ def revoke_key(key_id: str, yes: bool) -> None:
     """End the key with this id (see: boltlink keys list)."""
     if not yes:
         click.confirm(f"Revoke {key_id[:12]}…?", abort=True)
-    Client().call("DELETE", f"/api/v1/keys/{key_id}")
+    Client().call("DELETE", path_of("keys", key_id))
     click.echo("revoked")

@@ -6,10 +6,9 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from app.cli.client import Client
+from app.cli.client import Client, make_console, path_of
 
 __all__ = ["links", "shorten"]
 
@@ -51,7 +50,7 @@ def list_links(limit: int, cursor: str, tag: str | None, as_json: bool) -> None:
     table = Table("slug", "target", "state", "created", box=None, pad_edge=False)
     for link in page["items"]:
         table.add_row(link["slug"], link["target"], link["state"], link["created_at"])
-    Console().print(table)
+    make_console().print(table)
     if page["next_cursor"]:
         click.echo(f"more: boltlink links list --cursor {page['next_cursor']}")
 
@@ -61,14 +60,14 @@ def list_links(limit: int, cursor: str, tag: str | None, as_json: bool) -> None:
 @JSON
 def show_link(slug: str, as_json: bool) -> None:
     """Show everything about one link."""
-    link = Client().call("GET", f"/api/v1/links/{slug}")
+    link = Client().call("GET", path_of("links", slug))
     if as_json:
         click.echo(json.dumps(link))
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in link.items():
         table.add_row(name, json.dumps(value) if isinstance(value, list) else str("" if value is None else value))
-    Console().print(table)
+    make_console().print(table)
 
 
 @links.command("delete")
@@ -78,5 +77,5 @@ def delete_link(slug: str, yes: bool) -> None:
     """End a link; its statistics stay."""
     if not yes:
         click.confirm(f"Delete {slug}?", abort=True)
-    Client().call("DELETE", f"/api/v1/links/{slug}")
+    Client().call("DELETE", path_of("links", slug))
     click.echo(f"{slug} deleted")

@@ -1,0 +1,121 @@
+"""`boltlink shorten`, `links` and `keys` against a running API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.api.service import ADMIN_KEY, PUBLIC_URL, Service, With, serve
+from tests.cli.command import boltlink
+from tests.conftest import Stores
+
+TARGET = "https://example.com/[/a]?x=[bold]"
+
+
+def environ_of(api: Service) -> dict[str, str]:
+    return {"BOLTLINK_URL": str(api.client.base_url).rstrip("/"), "BOLTLINK_API_KEY": ADMIN_KEY}
+
+
+def test_shorten_prints_the_short_url_and_links_show_it(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            environ = environ_of(api)
+            made = await boltlink("shorten", TARGET, "--slug", "mine", "--tag", "a", environ=environ)
+            assert (made.status, made.out, made.err) == (0, f"{PUBLIC_URL}/mine\n", "")
+            other = await boltlink("shorten", TARGET, "--json", environ=environ)
+            assert json.loads(other.out)["target"] == TARGET
+            listed = await boltlink("links", "list", "--tag", "a", environ=environ)
+            assert TARGET in listed.out
+            assert len(listed.out.splitlines()) == 2
+            shown = await boltlink("links", "show", "mine", environ=environ)
+            assert TARGET in shown.out
+            assert (await boltlink("links", "delete", "mine", "--yes", environ=environ)).status == 0
+            gone = await boltlink("links", "show", "mine", environ=environ)
+            assert (gone.status, gone.err) == (1, "boltlink: There is no such link.\n")
+
+    with_stores(scenario)
+
+
+def test_pages_of_links_go_on_with_the_cursor(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            for slug in ("a", "b", "c"):
+                await api.make(slug)
+            first = await boltlink("links", "list", "--limit", "2", environ=environ_of(api))
+            cursor = first.out.split("--cursor ")[1].strip()
+            rest = await boltlink("links", "list", "--cursor", cursor, "--json", environ=environ_of(api))
+            assert len(json.loads(rest.out)["items"]) == 1
+
+    with_stores(scenario)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "line"),
+    [
+        (["shorten", "ftp://example.com/"], 1, "boltlink: target must start with http:// or https://\n"),
+        (["shorten", "https://example.com/", "--slug", "API"], 1, "boltlink: slug 'API' is reserved\n"),
+        (["shorten", "https://example.com/", "--slug", "taken"], 1, "boltlink: slug is taken\n"),
+        (["links", "show", "no/such?link"], 1, "boltlink: There is nothing here.\n"),
+        (["keys", "revoke", "--yes", "0" * 64], 1, "boltlink: There is no such key.\n"),
+    ],
+)
+def test_refusal_is_one_clear_line(with_stores: With, arguments: list[str], status: int, line: str) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            await api.make("taken")
+            result = await boltlink(*arguments, environ=environ_of(api))
+            assert (result.status, result.out, result.err) == (status, "", line)
+
+    with_stores(scenario)
+
+
+@pytest.mark.parametrize("arguments", [["shorten"], ["links", "list", "--limit", "0"], ["links", "frobnicate"], ["x"]])
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    result = asyncio.run(boltlink(*arguments, environ={}))
+    assert (result.status, result.out) == (2, "")
+
+
+def test_key_made_by_command_works_until_it_is_revoked(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            environ = environ_of(api)
+            made = await boltlink("keys", "create", "laptop", "--json", environ=environ)
+            key = json.loads(made.out)
+            as_laptop = {**environ, "BOLTLINK_API_KEY": key["key"]}
+            assert (await boltlink("links", "list", environ=as_laptop)).status == 0
+            listed = await boltlink("keys", "list", environ=environ)
+            assert "laptop" in listed.out
+            assert key["key"] not in listed.out
+            assert (await boltlink("keys", "revoke", key["id"], "-y", environ=environ)).status == 0
+            refused = await boltlink("links", "list", environ=as_laptop)
+            assert (refused.status, refused.err) == (1, "boltlink: This API key is not valid.\n")
+
+    with_stores(scenario)
+
+
+def test_local_key_is_read_from_the_state_folder_and_goes_nowhere_else(with_stores: With, tmp_path: Path) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            port = str(api.client.base_url.port)
+            local = {"BOLTLINK_STATE_DIR": str(tmp_path), "BOLTLINK_PORT": port, "http_proxy": "http://127.0.0.1:1"}
+            missing = await boltlink("links", "list", environ=local)
+            assert missing.status == 1
+            assert "admin-key" in missing.err
+            (tmp_path / "admin-key").write_text(ADMIN_KEY + "\n")
+            assert (await boltlink("links", "list", environ=local)).status == 0
+            remote = {"BOLTLINK_STATE_DIR": str(tmp_path), "BOLTLINK_URL": f"http://127.0.0.1:{port}"}
+            kept = await boltlink("links", "list", environ=remote)
+            assert (kept.status, kept.err.split(":")[1].strip()) == (1, "BOLTLINK_API_KEY")
+
+    with_stores(scenario)
+
+
+def test_api_that_is_not_up_is_one_clear_line() -> None:
+    environ = {"BOLTLINK_URL": "http://127.0.0.1:1", "BOLTLINK_API_KEY": ADMIN_KEY}
+    result = asyncio.run(boltlink("links", "list", environ=environ))
+    assert result.status == 1
+    assert "is it up?" in result.err
+    assert len(result.err.splitlines()) == 1
