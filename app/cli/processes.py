@@ -47,7 +47,7 @@ def down() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def status(as_json: bool) -> None:
     """Show each process: state, uptime, CPU, memory, restarts. Exit status 1 when nothing runs."""
-    tree = Tree(Settings.from_environ(os.environ))
+    tree = Tree(Settings.from_environ(os.environ)).as_started()
     found = tree.processes()
     if found is None:
         raise CliError(f"not running on {tree.settings.state_dir}; start it with: boltlink up")

@@ -22,9 +22,11 @@ import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from app.cpu_grant import web_processes
 from app.lifeline import take_lock
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 from app.stores import run_dir, supervisor_pid_file
 
 __all__ = ["ROOT", "Tree"]
@@ -54,6 +56,14 @@ class Tree:
         given = {"redis": settings.redis_url, "mongod": settings.mongodb_url}
         self.engines = [name for name, url in given.items() if url is None]
         self.web_names = [f"web_{number}" for number in range(settings.web_processes or web_processes())]
+
+    def as_started(self) -> Tree:
+        """This tree with the settings that it runs with, which may not be those of this shell."""
+        pid = self.supervisor_pid()
+        try:
+            return self if pid is None else Tree(Settings.from_environ(psutil.Process(pid).environ()))
+        except (psutil.Error, SettingsError):
+            return self
 
     def environment(self) -> dict[str, str]:
         """What supervisord and its programs run with: paths absolute, every name of supervisord.conf filled."""

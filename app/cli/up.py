@@ -9,7 +9,6 @@ A start that fails leaves nothing running and says one line.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import secrets
 import signal
@@ -27,9 +26,9 @@ from app.accounts import make_key
 from app.cli.errors import CliError
 from app.cli.follow import Follower, format_line, last_lines
 from app.cli.tree import ROOT, Tree
-from app.lifeline import take_lock
+from app.lifeline import die_with_parent, take_lock
 from app.settings import Settings
-from app.stores import PlaceError, make_private_folder, mongodb_socket
+from app.stores import PlaceError, make_private_folder, mongodb_socket, supervisor_pid_file
 from app.stores.embedded import EngineError, prepare
 from app.stores.replica_set import ensure_replica_set
 
@@ -39,8 +38,8 @@ READY_LIMIT_S = 60.0
 STEP_S = 0.05
 FOLLOW_STEP_S = 0.2
 STOP_LIMIT_S = 150.0  # the sum of what each group may take
+LEFTOVER_S = 10.0  # what a killed supervisord left behind is draining, and may still hold the ports
 DEATHS_MAX = 3  # an engine that dies so often before it answers will not answer
-_PR_SET_PDEATHSIG = 1
 
 
 @click.command()
@@ -48,6 +47,7 @@ _PR_SET_PDEATHSIG = 1
 def up(detach: bool) -> None:
     """Start everything: Redis and MongoDB unless their URLs are set, web processes, workers."""
     tree = Tree(Settings.from_environ(os.environ))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops what has started, as Ctrl-C does
     lock = _prepare(tree)
     follower = Follower(tree.logs)
     supervisor = _start(tree, lock, detach)
@@ -76,8 +76,10 @@ def _prepare(tree: Tree) -> int:
     lock = take_lock(settings.state_dir / "up.lock")
     if lock is None:
         raise CliError(f"already running on {settings.state_dir} (pid {tree.supervisor_pid()}); see: boltlink status")
-    _check_port("BOLTLINK_PORT", settings.host, settings.port)
-    _check_port("BOLTLINK_METRICS_PORT", settings.metrics_host, settings.metrics_port)
+    # An ordered end removes the pid file.
+    patience_s = LEFTOVER_S if supervisor_pid_file(settings).exists() else 0.0
+    _check_port("BOLTLINK_PORT", settings.host, settings.port, patience_s)
+    _check_port("BOLTLINK_METRICS_PORT", settings.metrics_host, settings.metrics_port, patience_s)
     try:
         for name in tree.engines:
             prepare(name, settings)
@@ -90,32 +92,35 @@ def _prepare(tree: Tree) -> int:
     return lock
 
 
-def _check_port(variable: str, host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise CliError(f"{variable}: cannot listen on {host}:{port}: {error.strerror}") from error
+def _check_port(variable: str, host: str, port: int, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while True:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    raise CliError(f"{variable}: cannot listen on {host}:{port}: {error.strerror}") from error
+            else:
+                return
+        time.sleep(STEP_S)
 
 
 def _make_admin_key(path: Path) -> None:
-    """Makes the admin key once; only this user may read it."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
+    """Makes the admin key once, whole or not at all; only this user may read it."""
+    if path.exists():
         return
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(make_key(secrets.token_urlsafe) + "\n")
+    draft.rename(path)
 
 
 def _start(tree: Tree, lock: int, detach: bool) -> subprocess.Popen[bytes]:
     """Starts supervisord, which inherits the lock."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def die_with_parent() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
     environment = tree.environment()
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "supervisor.supervisord", "-c", str(ROOT / "supervisord.conf")],
@@ -127,7 +132,7 @@ def _start(tree: Tree, lock: int, detach: bool) -> subprocess.Popen[bytes]:
         pass_fds=(lock,),
         # A session of its own either way: Ctrl-C reaches `up`, which stops the tree in order.
         start_new_session=True,
-        preexec_fn=None if detach else die_with_parent,  # noqa: PLW1509
+        preexec_fn=None if detach else partial(die_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509
     )
 
 
