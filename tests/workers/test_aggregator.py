@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -46,8 +49,11 @@ class Node:
         if self._countdown == 0:
             raise Crash(step)
 
-    def _new_aggregator(self, node: str = "n-0") -> Aggregator:
-        ledger = Ledger(self._stores.database, node, trace=self._trace)
+    def _new_aggregator(self) -> Aggregator:
+        return self.aggregator_with(Ledger(self._stores.database, "n-0", trace=self._trace))
+
+    def aggregator_with(self, ledger: Ledger) -> Aggregator:
+        """An aggregator of this node, as a second process would be."""
         return Aggregator(
             journal=self._folder,
             ledger=ledger,
@@ -111,8 +117,6 @@ class Node:
 
 
 def day_of(number: int) -> int:
-    from datetime import date
-
     return (date(number // 10_000, number // 100 % 100, number % 100) - date(1970, 1, 1)).days
 
 
@@ -142,7 +146,7 @@ def test_a_paused_aggregator_that_was_replaced_counts_nothing_twice(
         await node.aggregator.loop()
         paused = node.aggregator
         node.append(30)
-        node.aggregator = node._new_aggregator()
+        node.aggregator = node.aggregator_with(Ledger(stores.database, "n-0"))
         await node.aggregator.loop()
         node.append(30)
         await paused.loop()  # goes on where it believed to be
@@ -156,12 +160,49 @@ def test_a_paused_aggregator_that_was_replaced_counts_nothing_twice(
     with_stores(scenario)
 
 
+def test_a_paused_aggregator_whose_buckets_left_its_memory_counts_nothing_twice(
+    tmp_path: Path, with_stores: Callable[..., None]
+) -> None:
+    async def scenario(stores: Stores) -> None:
+        node = Node(stores, tmp_path, random.Random(5))
+        paused_ledger = Ledger(stores.database, "n-0")
+        paused = node.aggregator_with(paused_ledger)
+        node.append(30)
+        await paused.loop()
+        node.append(30)
+        await node.aggregator.loop()
+        paused_ledger.forget()  # so only the checkpoint can say that it is late
+        node.append(30)
+        await paused.loop()
+        await node.settle()
+        assert +(await node.counted()) == node.expected
+        paused.close()
+        node.close()
+
+    with_stores(scenario)
+
+
+def test_two_sources_that_share_buckets_are_both_counted(tmp_path: Path, with_stores: Callable[..., None]) -> None:
+    async def scenario(stores: Stores) -> None:
+        one = Node(stores, tmp_path / "one", random.Random(6))
+        two = Node(stores, tmp_path / "two", random.Random(7))
+        for _ in range(15):
+            one.append(20)
+            two.append(20)
+            await asyncio.gather(one.aggregator.loop(), two.aggregator.loop())
+        await one.settle()
+        await two.settle()
+        assert +(await one.counted()) == one.expected + two.expected
+        one.close()
+        two.close()
+
+    with_stores(scenario)
+
+
 def test_two_aggregators_of_one_slot_at_once_count_once(tmp_path: Path, with_stores: Callable[..., None]) -> None:
     async def scenario(stores: Stores) -> None:
-        import asyncio
-
         node = Node(stores, tmp_path, random.Random(2))
-        other = node._new_aggregator()
+        other = node.aggregator_with(Ledger(stores.database, "n-0"))
         for _ in range(15):
             node.append(20)
             await asyncio.gather(node.aggregator.loop(), other.loop())
@@ -177,8 +218,6 @@ def test_a_source_that_a_restored_disk_brings_back_is_not_counted_again(
     tmp_path: Path, with_stores: Callable[..., None]
 ) -> None:
     async def scenario(stores: Stores) -> None:
-        import shutil
-
         node = Node(stores, tmp_path / "journal", random.Random(3))
         node.append(50)
         (source,) = list_sources(tmp_path / "journal")
