@@ -40,7 +40,16 @@ from app.observe import Health, Metrics, get_logger
 from app.process import run_program
 from app.redirect import AnswerBook, Channel, Hosts, Resolver, Table
 from app.settings import Settings
-from app.stores import Breaker, BreakerState, mongodb_url, open_mongodb, open_redis, redis_url, run_dir
+from app.stores import (
+    Breaker,
+    BreakerState,
+    mongodb_url,
+    open_mongodb,
+    open_redis,
+    prepare_schema,
+    redis_url,
+    run_dir,
+)
 
 __all__ = ["WebProcess", "main"]
 
@@ -90,7 +99,7 @@ class WebProcess:
         self.keys = KeyRing(self.database, monotonic=time.monotonic, now_s=lambda: int(time.time()))
         self.gate = self._make_gate(self._make_application(links, cache))
         self._servers: list[Any] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self._upkeep_ends = threading.Event()
         self._upkeep = threading.Thread(target=self._keep_journal, name="journal", daemon=True)
         self._last_tick_s = time.monotonic()
@@ -111,6 +120,15 @@ class WebProcess:
             self._tasks.append(loop.create_task(work))
         self.health.is_serving = True
         self._log.info("started", port=self.settings.port, compiled=is_compiled())
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; raises what ended a part that must not end."""
+        stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            done, _ = await asyncio.wait({stopping, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done & set(self._tasks):
+                self._tasks.remove(task)
+                task.result()
 
     async def finish(self) -> None:
         """Answers what was asked, then ends; at most DRAIN_S."""
@@ -218,10 +236,7 @@ class WebProcess:
         """Indexes and the admin key; tried until MongoDB is there."""
         while True:
             try:
-                await self.database[LINKS].create_indexes(LINK_INDEXES)
-                await self.database[KEYS].create_indexes(KEY_INDEXES)
-                for collection, indexes in CLICK_INDEXES.items():
-                    await self.database[collection].create_indexes(indexes)
+                await prepare_schema(self.database, {LINKS: LINK_INDEXES, KEYS: KEY_INDEXES, **CLICK_INDEXES})
                 key = self.settings.admin_key or read_admin_key(self.settings.state_dir)
                 if key is not None:
                     await self.keys.add(key, "admin")
@@ -345,9 +360,11 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
         raise RuntimeError(f"another {name} runs on {settings.state_dir}")
     process = WebProcess(settings, name)
     await process.start()
-    await stop.wait()
-    await process.finish()
-    os.close(lock)
+    try:
+        await process.run(stop)
+    finally:
+        await process.finish()
+        os.close(lock)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,7 @@ STEP_S = 0.05
 FOLLOW_STEP_S = 0.2
 STOP_LIMIT_S = 150.0  # the sum of what each group may take
 LEFTOVER_S = 10.0  # what a killed supervisord left behind is draining, and may still hold the ports
-DEATHS_MAX = 3  # an engine that dies so often before it answers will not answer
+DEATHS_MAX = 3  # a program that dies so often before it answers will not answer
 
 
 @click.command()
@@ -139,7 +140,7 @@ def _start(tree: Tree, lock: int, detach: bool) -> subprocess.Popen[bytes]:
 def _wait_until_ready(tree: Tree, supervisor: subprocess.Popen[bytes]) -> None:
     """Returns when every web process is ready; raises CliError with the reason why not."""
     deadline = time.monotonic() + READY_LIMIT_S
-    watch = _EngineWatch(tree)
+    watch = _Watch(tree)
     if "mongod" in tree.engines:
         _wait(lambda: mongodb_socket(tree.settings).exists(), tree, supervisor, watch, deadline)
         while True:
@@ -163,7 +164,7 @@ def _wait(
     fact: Callable[[], bool],
     tree: Tree,
     supervisor: subprocess.Popen[bytes],
-    watch: _EngineWatch,
+    watch: _Watch,
     deadline: float,
 ) -> None:
     while not fact():
@@ -178,19 +179,17 @@ def _wait(
         time.sleep(STEP_S)
 
 
-class _EngineWatch:
-    """Notices an engine that dies again and again instead of coming up."""
+class _Watch:
+    """Notices a program that dies again and again instead of coming up."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._pids: dict[str, set[int]] = {name: set() for name in tree.engines}
+        self._pids: defaultdict[str, set[int]] = defaultdict(set)
 
     def check(self) -> None:
-        """Raises CliError with the engine's last words."""
+        """Raises CliError with the program's last words."""
         for process in self._tree.processes() or []:
-            pids = self._pids.get(process["name"])
-            if pids is None:
-                continue
+            pids = self._pids[process["name"]]
             pids.add(process["pid"])
             if len(pids - {0}) > DEATHS_MAX:
                 words = last_lines(self._tree.logs / f"{process['name']}.log", 1)

@@ -17,14 +17,13 @@ One typed source, compiled by Cython where there is a C compiler and interpreted
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections import deque
 from typing import Any
 
 import cython
 
-from app.front.gate import Exchange, Gate, Slot, Transport
+from app.front.gate import Exchange, Gate, Slot, Transport, pack_peer
 from app.front.head import HEAD_BYTES_MAX, Careful, could_be_plain, judge, plain
 from app.journal import REDIRECT_GET, REDIRECT_HEAD
 from app.redirect import PREFIX
@@ -72,22 +71,12 @@ class Connection:
         peer = cython.declare(bytes, visibility="public")
         stalled = cython.declare(cython.bint, visibility="public")
     else:
+        # fmt: off
         __slots__ = (
-            "_fd",
-            "buffer",
-            "ended",
-            "exchange",
-            "fd",
-            "gate",
-            "paused",
-            "peer",
-            "queue",
-            "scheduled",
-            "since",
-            "stalled",
-            "state",
-            "transport",
+            "_fd", "buffer", "ended", "exchange", "fd", "gate", "paused", "peer", "queue", "scheduled", "since",
+            "stalled", "state", "transport",
         )
+        # fmt: on
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
@@ -404,13 +393,3 @@ class Connection:
             self.transport.close()
         else:
             self.transport.write_eof()
-
-
-def pack_peer(address: Any) -> bytes:
-    """A peer's address in 16 bytes, IPv4 as ::ffff:a.b.c.d; zeros for a unix socket."""
-    if not isinstance(address, tuple):
-        return bytes(16)
-    text = address[0].partition("%")[0]
-    if ":" in text:
-        return socket.inet_pton(socket.AF_INET6, text)
-    return b"\0\0\0\0\0\0\0\0\0\0\xff\xff" + socket.inet_aton(text)

@@ -7,6 +7,7 @@ May import: redirect, journal, settings; no Tornado.
 
 from __future__ import annotations
 
+import socket
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from app.observe import REDIRECT_EDGES_S
 from app.redirect import AnswerBook, Decision, Hosts, Resolver, Table, decide
 from app.settings import RESERVED_SEGMENTS
 
-__all__ = ["Exchange", "Gate", "Owner", "Slot", "Transport"]
+__all__ = ["Exchange", "Gate", "Owner", "Slot", "Transport", "pack_peer"]
 
 _RESERVED = frozenset(segment.encode() for segment in RESERVED_SEGMENTS)
 _SLUG_BYTES_MAX = 64
@@ -263,3 +264,13 @@ class Slot:
             flags_of(outcome, is_head=self._found.is_head),
             self._connection.peer,
         )
+
+
+def pack_peer(address: Any) -> bytes:
+    """A peer's address in 16 bytes, IPv4 as ::ffff:a.b.c.d; zeros for a unix socket."""
+    if not isinstance(address, tuple):
+        return bytes(16)
+    text = address[0].partition("%")[0]
+    if ":" in text:
+        return socket.inet_pton(socket.AF_INET6, text)
+    return b"\0\0\0\0\0\0\0\0\0\0\xff\xff" + socket.inet_aton(text)

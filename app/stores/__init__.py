@@ -22,6 +22,7 @@ from app.stores.places import (
 
 if TYPE_CHECKING:
     from app.stores.connections import DATABASE_NAME, Database, open_mongodb, open_redis
+    from app.stores.schema import SchemaError, prepare_schema
 
 __all__ = [
     "DATABASE_NAME",
@@ -29,11 +30,13 @@ __all__ = [
     "BreakerState",
     "Database",
     "PlaceError",
+    "SchemaError",
     "make_private_folder",
     "mongodb_socket",
     "mongodb_url",
     "open_mongodb",
     "open_redis",
+    "prepare_schema",
     "redis_socket",
     "redis_url",
     "replica_set_url",
@@ -45,6 +48,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from app.stores import connections  # noqa: PLC0415
+    from app.stores import connections, schema  # noqa: PLC0415
 
-    return getattr(connections, name)
+    return getattr(schema if name in schema.__all__ else connections, name)
