@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help up test lint bench clean
+.PHONY: help up test lint bench bench-tools clean
 
 help:  ## Show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,11 @@ lint: $(VENV)/.tests  ## Set up and check format, style, types and imports
 
 bench: $(VENV)/.tests  ## Compare redirects with peers on this machine
 	$(BIN)/python -m bench.redirects
+
+bench-tools:  ## Install what bench compares with (Debian, as root); starts no service
+	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d
+	apt-get update -qq && apt-get install -y --no-install-recommends wrk nginx-light golang-go
+	rm -f /usr/sbin/policy-rc.d
 
 clean:  ## Remove what was built; keeps var/ (your data)
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
