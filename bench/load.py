@@ -124,8 +124,8 @@ def run_wrk(port: int, pid: int, requests: Path, seconds: float, folder: Path) -
         rate=float(_find(r"Requests/sec:\s+([\d.]+)", text)),
         requests=requests_done,
         errors=errors,
-        p50=_milliseconds(_find(r"50%\s+(\S+)", text)),
-        p99=_milliseconds(_find(r"99%\s+(\S+)", text)),
+        p50=_milliseconds(_find(r"\n\s+50%\s+(\S+)", text)),
+        p99=_milliseconds(_find(r"\n\s+99%\s+(\S+)", text)),
         cpu_us=spent / max(1, requests_done) * 1e6,
     )
 

@@ -1,9 +1,9 @@
 """Redirects of BoltLink and its peers, one by one and interleaved, on this machine.
 
-`python -m bench.redirects [--seconds N] [--rounds N] [--json]`. The server runs on CPU 0, the load on CPU 1. BoltLink is
-the product as shipped: one web process, strict heads, journal, metrics, Date; its aggregator is stopped while
-the load runs (it would share the load's CPU) and works between rounds, so that segments are reused as they are in use.
-Ratios are medians of rounds against nginx's `return 302` in the same round.
+`python -m bench.redirects [--seconds N] [--rounds N] [--case NAME] [--json]`. The server runs on CPU 0, the load on
+CPU 1. BoltLink is the product as shipped: one web process, strict heads, journal, metrics, Date. Its aggregator is
+stopped while the load runs (it would share the load's CPU) and works between rounds, so that segments are reused as
+they are in use. Ratios are medians of rounds against nginx's `return 302` in the same round.
 """
 
 from __future__ import annotations
@@ -141,7 +141,9 @@ def boltlink(*, compiled: bool) -> Callable[[ExitStack, Path], Server]:
         make_links(settings.port, expect_compiled=compiled)
 
         def aggregate() -> None:
-            worker = subprocess.Popen([sys.executable, "-m", "workers.aggregator"], env=environ, cwd=source)
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "workers.aggregator"], env=environ, cwd=source, stdout=subprocess.DEVNULL
+            )
             wait_until_applied(settings.metrics_port)
             worker.send_signal(signal.SIGTERM)
             worker.wait()
@@ -224,11 +226,13 @@ def cases(folder: Path) -> dict[str, Path]:
     return files
 
 
-def measure(seconds: float, rounds: int) -> dict[str, dict[str, list[Run]]]:
+def measure(seconds: float, rounds: int, wanted: str) -> dict[str, dict[str, list[Run]]]:
     """case -> server -> runs."""
     results: dict[str, dict[str, list[Run]]] = {}
     with running() as servers, tempfile.TemporaryDirectory() as scratch:
         for case, requests in cases(Path(scratch)).items():
+            if wanted not in case:
+                continue
             rows = results[case] = {name: [] for name in servers}
             for _ in range(rounds):
                 for name, server in servers.items():
@@ -269,9 +273,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--seconds", type=float, default=4.0, help="of each run")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--case", default="", help="only cases with this in their name")
     parser.add_argument("--json", action="store_true", help="for machines")
     options = parser.parse_args()
-    results = measure(options.seconds, options.rounds)
+    results = measure(options.seconds, options.rounds, options.case)
     when = f"{time.strftime('%Y-%m-%d')}, {options.rounds} rounds of {options.seconds:g} s"
     text = f"{machine()}, {when}\n\n{table(results)}"
     (ROOT / "bench" / "results" / "redirects.md").write_text(text)
