@@ -23,30 +23,45 @@ from typing import Any
 
 import cython
 
+from app.front import limits
 from app.front.gate import Exchange, Gate, Slot, Transport, pack_peer
 from app.front.head import HEAD_BYTES_MAX, Careful, could_be_plain, judge, plain
 from app.journal import REDIRECT_GET, REDIRECT_HEAD
 from app.redirect import PREFIX
 
+if cython.compiled:
+    from cython.cimports.posix.time import CLOCK_REALTIME, clock_gettime, timespec
+    from cython.cimports.posix.unistd import write as c_write
+
 __all__ = ["Connection"]
 
-IDLE, READING, WAITING, EXCHANGE, LINGERING, CLOSED = range(6)
-
-FIRST_BYTE_S = 5  # a client that connects and says nothing
-IDLE_S = 75  # nginx's keepalive_timeout, so that a proxy in front seldom meets a closing connection
-#: How long a connection may stay in a state; WAITING is bounded by the resolver, a running handler by itself.
-STATE_LIMIT_S = {IDLE: IDLE_S, READING: 10, LINGERING: 2}
-BODY_S = 30  # for the whole body of a request
-UNSENT_S = 60  # a client that reads nothing while answers wait for it
-TURN_ANSWERS_MAX = 64  # then other connections get their turn
-WAITING_MAX = 32  # answers that wait for a store, for each connection
-UNSENT_BYTES_MAX = 64 * 1024  # then reading pauses until the client has read
-BUFFER_BYTES_MAX = 64 * 1024  # unjudged bytes that are kept while something is waited for
-
-_write = os.write
+_os_write = os.write
 _now = time.time
 _perf = time.perf_counter
 _no_bytes = cython.declare(bytes, b"")
+_idle = cython.declare(cython.int, limits.IDLE)
+
+
+@cython.cfunc
+def _send(descriptor: cython.int, data: bytes) -> cython.Py_ssize_t:
+    """How many bytes the socket took at once; 0 when it is full or broken: the transport then waits, or reports it."""
+    if cython.compiled:
+        start: cython.p_uchar = data
+        sent: cython.Py_ssize_t = c_write(descriptor, start, len(data))
+        return max(0, sent)
+    try:
+        return _os_write(descriptor, data)
+    except OSError:
+        return 0
+
+
+@cython.cfunc
+def _now_ms() -> cython.longlong:
+    if cython.compiled:
+        moment = cython.declare(timespec)
+        clock_gettime(CLOCK_REALTIME, cython.address(moment))
+        return moment.tv_sec * 1000 + moment.tv_nsec // 1000000
+    return int(_now() * 1000)
 
 
 @cython.cclass
@@ -80,7 +95,7 @@ class Connection:
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
-        self.state = IDLE
+        self.state = limits.IDLE
         self.buffer = _no_bytes
         self.queue = None
         self.exchange: Exchange | None = None
@@ -88,13 +103,13 @@ class Connection:
         self.fd = self._fd = -1
         self.peer = bytes(16)
         # A client that has not said a word is "idle" for a shorter time.
-        self.since = gate.second - (IDLE_S - FIRST_BYTE_S)
+        self.since = gate.second - (limits.IDLE_S - limits.FIRST_BYTE_S)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; the common case is answered here and now."""
         gate = self.gate
         started: cython.double = 0
-        if self.state == IDLE:
+        if self.state == _idle:
             found = plain(data)
             if found is not None:
                 key = found[1]
@@ -109,7 +124,7 @@ class Connection:
                             started = _perf()
                         gate.append(
                             data,
-                            int(_now() * 1000),
+                            _now_ms(),
                             entry[:8],
                             0,
                             REDIRECT_GET if data[0] == 71 else REDIRECT_HEAD,
@@ -118,10 +133,7 @@ class Connection:
                         answer = PREFIX + entry[12:] + gate.book.suffix
                         self.since = gate.second
                         if self.fd >= 0:
-                            try:
-                                sent = _write(self.fd, answer)
-                            except OSError:
-                                sent = 0
+                            sent = _send(self.fd, answer)
                             if sent != len(answer):
                                 # From here on by the transport: it keeps what does not fit and reports errors.
                                 self.fd = -1
@@ -136,12 +148,12 @@ class Connection:
     def connection_made(self, transport: Transport) -> None:
         """A client connected."""
         self.transport = transport
-        transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
+        transport.set_write_buffer_limits(high=limits.UNSENT_BYTES_MAX)
         raw = transport.get_extra_info("socket")
         self.fd = self._fd = -1 if raw is None else raw.fileno()
         address = transport.get_extra_info("peername")
         if address is None:  # reset before it was accepted
-            self.state = CLOSED
+            self.state = limits.CLOSED
             transport.abort()
             return
         self.peer = pack_peer(address)
@@ -151,7 +163,7 @@ class Connection:
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone, whoever ended it."""
-        self.state = CLOSED
+        self.state = limits.CLOSED
         self.buffer = _no_bytes
         self.gate.connections.discard(self)
         if self.exchange is not None:
@@ -161,9 +173,9 @@ class Connection:
     def eof_received(self) -> bool:
         """The client sends no more; answers that it still waits for are sent before the end."""
         self.ended = True
-        if self.state == EXCHANGE:
+        if self.state == limits.EXCHANGE:
             self.exchange.on_end()
-        return self.state in (WAITING, EXCHANGE)
+        return self.state in (limits.WAITING, limits.EXCHANGE)
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it asks."""
@@ -186,12 +198,7 @@ class Connection:
         """Sends now what the socket takes, if nothing is unsent before it, and the rest by the transport."""
         if self.fd < 0 and self._fd >= 0 and self.transport.get_write_buffer_size() == 0:
             self.fd = self._fd
-        sent = 0
-        if self.fd >= 0:
-            try:
-                sent = _write(self.fd, data)
-            except OSError:
-                sent = 0  # full or broken: the transport waits, or reports it
+        sent: cython.Py_ssize_t = _send(self.fd, data) if self.fd >= 0 else 0
         if sent != len(data):
             self.fd = -1
             self.transport.write(data[sent:])
@@ -200,20 +207,20 @@ class Connection:
         """Ends the connection if it has been in its state for too long; called about once a second."""
         aged = second - self.since
         if self.stalled:
-            limit: int | None = UNSENT_S
-        elif self.state == EXCHANGE:
-            limit = BODY_S if self.exchange.is_receiving else None
+            limit: int | None = limits.UNSENT_S
+        elif self.state == limits.EXCHANGE:
+            limit = limits.BODY_S if self.exchange.is_receiving else None
         else:
-            limit = STATE_LIMIT_S.get(self.state)
+            limit = limits.STATE_LIMIT_S.get(self.state)
         if limit is not None and aged >= limit:
             self.gate.expired += 1
             self.transport.abort() if self.stalled else self.transport.close()
-        elif self.gate.draining and self.state == IDLE:
+        elif self.gate.draining and self.state == limits.IDLE:
             self.transport.close()
 
     def settle(self) -> None:
         """Sends the answers that have become known, in order, and goes on with what was buffered meanwhile."""
-        if self.state != WAITING:
+        if self.state != limits.WAITING:
             return
         out = []
         while self.queue and self.queue[0].is_known:
@@ -232,7 +239,7 @@ class Connection:
     def exchange_done(self, rest: bytes, close: bool) -> None:
         """The exchange's answer is written; `rest` are the bytes that came behind its request."""
         self.exchange = None
-        if self.state == CLOSED:
+        if self.state == limits.CLOSED:
             return
         if close:
             self._finish(gently=True)
@@ -258,9 +265,9 @@ class Connection:
     # What happens to bytes that are not one plain hit.
 
     def _take(self, data: bytes) -> None:
-        if self.state == EXCHANGE:
+        if self.state == limits.EXCHANGE:
             self.exchange.feed(data)
-        elif self.state < LINGERING:
+        elif self.state < limits.LINGERING:
             self.buffer = self.buffer + data if self.buffer else data
             self._advance()
 
@@ -272,11 +279,11 @@ class Connection:
         answered = 0
         out: list[bytes] = []
         done = False
-        while position < end_of_data and not (self.stalled or self.scheduled or self.state == EXCHANGE):
-            if answered >= TURN_ANSWERS_MAX:
+        while position < end_of_data and not (self.stalled or self.scheduled or self.state == limits.EXCHANGE):
+            if answered >= limits.TURN_ANSWERS_MAX:
                 self._schedule()
                 break
-            if self.queue and len(self.queue) >= WAITING_MAX:
+            if self.queue and len(self.queue) >= limits.WAITING_MAX:
                 break
             end = data.find(b"\r\n\r\n", position) + 4
             head = data[position:end] if end > 3 else data[position:]
@@ -305,7 +312,7 @@ class Connection:
         if done:
             self._finish()
             return
-        if self.state in (IDLE, READING):
+        if self.state in (limits.IDLE, limits.READING):
             self._rest()
         self._update_reading()
 
@@ -327,12 +334,12 @@ class Connection:
         if self.queue is None:
             self.queue = deque()
         self.queue.append(slot)
-        self.state = WAITING
+        self.state = limits.WAITING
         return False
 
     def _begin_exchange(self, data: bytes) -> None:
         self.buffer = _no_bytes
-        self.state = EXCHANGE
+        self.state = limits.EXCHANGE
         self.since = self.gate.second
         self.fd = -1  # the exchange writes by the transport
         self.exchange = self.gate.make_exchange(self)
@@ -347,11 +354,11 @@ class Connection:
 
     def _rest(self) -> None:
         """Nothing is waited for: what is buffered, if anything, is part of a head."""
-        state = READING if self.buffer else IDLE
-        if self.ended and state == IDLE:
+        state = limits.READING if self.buffer else limits.IDLE
+        if self.ended and state == limits.IDLE:
             self._finish()
             return
-        if state != self.state or state == IDLE:
+        if state != self.state or state == limits.IDLE:
             self.since = self.gate.second
         self.state = state
 
@@ -363,14 +370,14 @@ class Connection:
 
     def _on_turn(self) -> None:
         self.scheduled = False
-        if self.state < EXCHANGE:
+        if self.state < limits.EXCHANGE:
             self._advance()
 
     def _update_reading(self) -> None:
         """Pauses reading while answers are unsent, too many are waited for, or too much is unjudged."""
-        full = self.queue is not None and len(self.queue) >= WAITING_MAX
-        pause = self.stalled or full or len(self.buffer) > BUFFER_BYTES_MAX
-        if self.state >= LINGERING or pause == self.paused:
+        full = self.queue is not None and len(self.queue) >= limits.WAITING_MAX
+        pause = self.stalled or full or len(self.buffer) > limits.BUFFER_BYTES_MAX
+        if self.state >= limits.LINGERING or pause == self.paused:
             return
         self.paused = pause
         if pause:
@@ -380,12 +387,12 @@ class Connection:
 
     def _finish(self, gently: bool = False) -> None:
         """Ends the connection; `gently` when the client may still be sending, so that no reset eats the answer."""
-        if self.state >= LINGERING:
+        if self.state >= limits.LINGERING:
             return
         self.buffer = _no_bytes
         self.queue = None
         self.since = self.gate.second
-        self.state = LINGERING
+        self.state = limits.LINGERING
         if self.paused:
             self.paused = False
             self.transport.resume_reading()
