@@ -14,7 +14,6 @@ Why a map and not write(2): docs/performance.md#journal. May import: the standar
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 import struct
@@ -45,10 +44,8 @@ _crc32 = zlib.crc32
 _FIXED = cython.declare(cython.Py_ssize_t, FIXED_BYTES)
 _HEAD_MAX = cython.declare(cython.Py_ssize_t, HEAD_BYTES_MAX)
 _TAIL = 8  # room for the seal behind the last record
-MADV_POPULATE_WRITE = 23  # Linux 5.14; older kernels refuse it, and pages are mapped when first written
 ZERO_STEP_BYTES = 256 * 1024
-FREE_KEPT_MAX = 4  # applied segments kept for reuse; their pages are warm
-_madvise = ctypes.CDLL(None).madvise
+FREE_KEPT_MAX = 2  # applied segments kept for reuse; their pages are warm
 
 
 class _Segment:
@@ -66,12 +63,6 @@ class _Segment:
             os.unlink(path)
             raise
         self.words = memoryview(self.map).cast("I")
-
-    def populate(self) -> None:
-        """Maps every page for writing, so that no append faults: 16 MiB fresh take 10 ms, which ctypes waits without
-        the GIL; a fault in an append would cost twice as much and hold the loop (docs/performance.md#journal)."""
-        first = ctypes.c_char.from_buffer(self.map)
-        _madvise(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(self.map)), MADV_POPULATE_WRITE)
 
     def close(self) -> None:
         self.words.release()
@@ -244,7 +235,6 @@ class Journal:
             reused = free.pop(0)
             segment = _Segment(str(reused), sequence, self._size)
             _fill_zero(segment.descriptor, self._size)
-            segment.populate()
             segment.map[:SEGMENT_HEADER_BYTES] = segment_header(sequence)
             os.rename(reused, path)
             segment.path = path
@@ -255,7 +245,6 @@ class Journal:
             segment = _Segment(path + ".new", sequence, self._size)
         except OSError:
             return None
-        segment.populate()
         segment.map[:SEGMENT_HEADER_BYTES] = segment_header(sequence)
         os.rename(path + ".new", path)
         segment.path = path
