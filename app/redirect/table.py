@@ -4,15 +4,15 @@ In: links as the resolver read them, and messages that one changed. Out: an entr
 May import: the standard library and `app.links` for what a link is.
 
     hot      key -> 8 bytes link id + 4 bytes second of reading + Location     the only dictionary of the hot path
-    warm     the same; what `hot` was before it was full; a hit moves back to `hot`
+    warm     the same; what was in `hot` at the last turn and was not asked for since; a hit moves back to `hot`
     recent   the same; newcomers while the table is full; a second hit moves to `hot`
     special  key -> Special: links that need a look at the clock or the request, or that only say "gone"
     absent   key -> the second until which "unknown" holds
-    stale    what was in `hot` and `warm` when the channel fell silent: used only while no store answers
+    stale    what was known when the channel fell silent: used only while no store answers
 
-Eviction: when `hot` holds half of the limit, it becomes `warm` and the former `warm` is forgotten; so an entry stays
-as long as it is asked for once while limit/2 others come in, and a hit costs no bookkeeping. While the table is full
-newcomers wait in `recent`, so a scan of cold links pushes out nobody (docs/performance.md#table compares policies).
+Eviction: while the table is full, `warm` gives up an entry for each one that enters `hot` from `recent`; when `warm` is
+empty, `hot` becomes `warm` (a turn). So an entry stays as long as it is asked for once between two turns, a hit costs
+bookkeeping, and an eviction is O(1). A scan of cold links passes through `recent` and pushes out nobody.
 Unknown slugs live in `absent` alone and evict no link. All dictionaries are bounded, links also by bytes.
 
 Keys are canonical: the slug for the default domain, else `domain/slug`.
@@ -37,7 +37,6 @@ ENTRY_BYTES_MEAN = 512
 #: "Unknown" holds this long, so that a link made on another node works within it even if its message is lost.
 ABSENT_S = 2.0
 ABSENT_LIMIT = 20_000  # two seconds of a scanner at 10,000/s
-FORGET_STEP = 64  # entries freed for each one put, so that forgetting a generation never stalls the loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +64,8 @@ class Table:
         self._special: OrderedDict[bytes, Special] = OrderedDict()
         self._absent: OrderedDict[bytes, float] = OrderedDict()
         self._stale: dict[bytes, Entry] = {}
-        self._dying: list[dict[bytes, bytes]] = []
         self._limit = limit
-        self._hot_limit = max(1, limit * 9 // 20)  # hot + warm: nine tenths
+        self._main_limit = max(1, limit * 9 // 10)  # of hot and warm together
         self._recent_limit = max(1, limit // 10)
         self._bytes = {"hot": 0, "warm": 0, "recent": 0}
         self._bytes_limit = limit * ENTRY_BYTES_MEAN
@@ -111,11 +109,10 @@ class Table:
                 self.evicted += 1
             self._special[key] = entry
             return
-        free = len(self.hot) + len(self._warm) < self._hot_limit * 2 and self.size_bytes < self._bytes_limit
-        if free:
-            self._put_hot(key, entry)
-        else:
+        if self._is_full():
             self._put_recent(key, entry)
+        else:
+            self._put_hot(key, entry)
 
     def put_absent(self, key: bytes, now_s: float) -> None:
         """Takes a store's word that `key` is no link; the oldest such word goes at the limit."""
@@ -165,13 +162,23 @@ class Table:
         """Every key that is known now."""
         return [*self.hot, *self._warm, *self._recent, *self._special]
 
+    def _is_full(self) -> bool:
+        used_bytes = self._bytes["hot"] + self._bytes["warm"]
+        return len(self.hot) + len(self._warm) >= self._main_limit or used_bytes * 10 >= self._bytes_limit * 9
+
     def _put_hot(self, key: bytes, entry: bytes) -> None:
+        while self._is_full():
+            self._evict()
         self.hot[key] = entry
         self._bytes["hot"] += _cost(key, entry)
-        if len(self.hot) >= self._hot_limit or self._bytes["hot"] * 20 >= self._bytes_limit * 9:
-            self._turn()
-        if self._dying:
-            self._free_some()
+
+    def _evict(self) -> None:
+        """One entry goes: of those that were not asked for since the last turn, the one that came last."""
+        if not self._warm:
+            self._warm, self.hot = self.hot, {}
+            self._bytes["warm"], self._bytes["hot"] = self._bytes["hot"], 0
+        self._bytes["warm"] -= _cost(*self._warm.popitem())
+        self.evicted += 1
 
     def _put_recent(self, key: bytes, entry: bytes) -> None:
         self._recent[key] = entry
@@ -179,21 +186,6 @@ class Table:
         while len(self._recent) > self._recent_limit or self._bytes["recent"] * 10 > self._bytes_limit:
             self._bytes["recent"] -= _cost(*self._recent.popitem(last=False))
             self.evicted += 1
-
-    def _turn(self) -> None:
-        """A generation ends: `hot` becomes `warm`, and the former `warm` is freed step by step."""
-        if self._warm:
-            self._dying.append(self._warm)
-            self.evicted += len(self._warm)
-        self._warm, self.hot = self.hot, {}
-        self._bytes["warm"], self._bytes["hot"] = self._bytes["hot"], 0
-
-    def _free_some(self) -> None:
-        dying = self._dying[-1]
-        for _ in range(min(FORGET_STEP, len(dying))):
-            dying.popitem()
-        if not dying:
-            self._dying.pop()
 
 
 def _cost(key: bytes, entry: bytes) -> int:
