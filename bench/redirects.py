@@ -276,6 +276,7 @@ def main() -> None:
     parser.add_argument("--case", default="", help="only cases with this in their name")
     parser.add_argument("--json", action="store_true", help="for machines")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that no server is left behind
     results = measure(options.seconds, options.rounds, options.case)
     when = f"{time.strftime('%Y-%m-%d')}, {options.rounds} rounds of {options.seconds:g} s"
     text = f"{machine()}, {when}\n\n{table(results)}"

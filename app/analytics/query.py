@@ -154,14 +154,15 @@ def _add_minutes(minutes: Counter[int], document: Mapping[str, Any], bucket: Buc
 def _series(minutes: Mapping[int, int], wanted: Range) -> list[Point]:
     """Every unit of the range, empty ones too. Units begin where the zone's own clock says so."""
     start_s, end_s = wanted.start.timestamp(), wanted.end.timestamp()
-    counts: Counter[datetime] = Counter()
+    counts: Counter[float] = Counter()  # by Unix time: two hours that a clock shows alike compare as equal
     for minute, count in minutes.items():
         if start_s <= minute * 60 < end_s:
-            counts[_begin(datetime.fromtimestamp(minute * 60, wanted.zone), wanted.unit)] += count
+            moment = datetime.fromtimestamp(minute * 60, wanted.zone)
+            counts[_begin(moment, wanted.unit).timestamp()] += count
     moment = _begin(wanted.start.astimezone(wanted.zone), wanted.unit)
     points = []
     while moment.timestamp() < end_s:
-        points.append(Point(moment, counts.get(moment, 0)))
+        points.append(Point(moment, counts.get(moment.timestamp(), 0)))
         moment = _next(moment, wanted.unit)
     return points
 

@@ -10,9 +10,9 @@ May import: the standard library and `app.links` for what a link is.
     absent   key -> the second until which "unknown" holds
     stale    what was known when the channel fell silent: used only while no store answers
 
-Eviction: while the table is full, `warm` gives up an entry for each one that enters `hot` from `recent`; when `warm` is
-empty, `hot` becomes `warm` (a turn). So an entry stays as long as it is asked for once between two turns, a hit costs
-bookkeeping, and an eviction is O(1). A scan of cold links passes through `recent` and pushes out nobody.
+Eviction: while the table is full, `warm` gives up an entry for each one that enters `hot` from `recent`; when `warm`
+is empty, `hot` becomes `warm` (a turn). So an entry stays as long as it is asked for once between two turns, a hit
+keeps no books, and an eviction is O(1). A scan of cold links passes through `recent` and pushes out nobody.
 Unknown slugs live in `absent` alone and evict no link. All dictionaries are bounded, links also by bytes.
 
 Keys are canonical: the slug for the default domain, else `domain/slug`.

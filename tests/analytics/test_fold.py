@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.agents import TraitsReader
@@ -76,6 +76,7 @@ def test_a_referrer_that_is_none_counts_as_none() -> None:
         assert folded(record(b"Referer: " + value)).dims["referrer"] == {"": 1}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=80))
 def test_any_head_can_be_read(agent: bytes, referrer: bytes) -> None:
     delta = folded(record(b"User-Agent: " + agent, b"Referer: " + referrer))
