@@ -17,6 +17,7 @@ SOURCES = sorted(
     for path in (ROOT / folder).rglob("*.py")
     if path.stat().st_size
 )
+LINES_MAX = 400
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "base", "core", "misc"}
 DEBT = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 
@@ -35,6 +36,11 @@ def test_file_holds_no_debt_and_is_no_drawer(path: Path) -> None:
     assert not DEBT.findall(path.read_text())
     assert path.stem not in DRAWERS
     assert path.parent.name not in DRAWERS
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_file_is_short_enough_to_be_read_at_once(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LINES_MAX
 
 
 def test_contract_of_imports_declares_every_room() -> None:

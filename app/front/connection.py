@@ -288,20 +288,14 @@ class Connection:
             end = data.find(b"\r\n\r\n", position) + 4
             head = data[position:end] if end > 3 else data[position:]
             found = judge(head) if 3 < end <= position + HEAD_BYTES_MAX else None
-            if found is None:
-                if end == 3 and len(head) <= HEAD_BYTES_MAX and could_be_plain(head):
-                    break
-                if self.queue:
-                    break
-                self._flush(out)
-                self._begin_exchange(data[position:])
-                return
-            if not self._is_ours(found.path):
-                if self.queue:
-                    break
-                self._flush(out)
-                self._begin_exchange(data[position:])
-                return
+            if found is None and end == 3 and len(head) <= HEAD_BYTES_MAX and could_be_plain(head):
+                break
+            if found is None or not self._is_ours(found.path):
+                if not self.queue:
+                    self._flush(out)
+                    self._begin_exchange(data[position:])
+                    return
+                break
             position = end
             answered += 1
             done = self._answer(head, found, out)
