@@ -24,8 +24,9 @@ from typing import Any
 import cython
 
 from app.front import limits
-from app.front.gate import Exchange, Gate, Slot, Transport, pack_peer
+from app.front.gate import Exchange, Gate, Transport, pack_peer
 from app.front.head import HEAD_BYTES_MAX, Careful, could_be_plain, judge, plain
+from app.front.slot import Slot
 from app.journal import REDIRECT_GET, REDIRECT_HEAD
 from app.redirect import PREFIX
 
