@@ -167,7 +167,7 @@ class WebProcess:
             now=time.time,
             connections_max=raise_descriptors() - SPARE_DESCRIPTORS,
         )
-        gate.second = int(time.monotonic())
+        gate.lane.second = int(time.monotonic())
         return gate
 
     def _make_application(self, links: LinkStore, cache: LinkCache) -> web.Application:
@@ -266,13 +266,13 @@ class WebProcess:
 
     def _publish(self) -> None:
         metrics, gate, counts = self.metrics, self.gate, self.gate.counts
-        metrics.count_to("redirects", gate.hits + counts.redirects, "redirect")
+        metrics.count_to("redirects", gate.lane.hits + counts.redirects, "redirect")
         for outcome in ("not_found", "gone", "unavailable"):
             metrics.count_to("redirects", getattr(counts, outcome), outcome)
-        metrics.count_latency(gate.latency, gate.latency_s)
+        metrics.count_latency(gate.lane.latency, gate.lane.latency_s)
         found = self.resolver.counts
         looked_up = found.redis_hits + found.redis_misses
-        metrics.count_to("cache", gate.hits + gate.warm_hits, "l1", "hit")
+        metrics.count_to("cache", gate.lane.hits + gate.warm_hits, "l1", "hit")
         metrics.count_to("cache", looked_up, "l1", "miss")
         metrics.count_to("cache", found.redis_hits, "redis", "hit")
         metrics.count_to("cache", found.redis_misses, "redis", "miss")

@@ -17,7 +17,6 @@ One typed source, compiled by Cython where there is a C compiler and interpreted
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
 from typing import Any
 
@@ -25,20 +24,17 @@ import cython
 
 from app.front import limits
 from app.front.gate import Exchange, Gate, Transport, pack_peer
-from app.front.head import HEAD_BYTES_MAX, Careful, could_be_plain, judge, plain
+from app.front.head import HEAD_BYTES_MAX, Careful, could_be_plain, judge
+from app.front.lane import KEPT
 from app.front.slot import Slot
-from app.journal import REDIRECT_GET, REDIRECT_HEAD
-from app.redirect import PREFIX
 
 if cython.compiled:
-    from cython.cimports.posix.time import CLOCK_REALTIME, clock_gettime, timespec
-    from cython.cimports.posix.unistd import write as c_write
+    from cython.cimports.app.front.lane import Lane
+else:
+    from app.front.lane import Lane
 
 __all__ = ["Connection"]
 
-_os_write = os.write
-_now = time.time
-_perf = time.perf_counter
 _no_bytes = cython.declare(bytes, b"")
 _idle = cython.declare(cython.int, limits.IDLE)
 
@@ -46,23 +42,10 @@ _idle = cython.declare(cython.int, limits.IDLE)
 @cython.cfunc
 def _send(descriptor: cython.int, data: bytes) -> cython.Py_ssize_t:
     """How many bytes the socket took at once; 0 when it is full or broken: the transport then waits, or reports it."""
-    if cython.compiled:
-        start: cython.p_uchar = data
-        sent: cython.Py_ssize_t = c_write(descriptor, start, len(data))
-        return max(0, sent)
     try:
-        return _os_write(descriptor, data)
+        return os.write(descriptor, data)
     except OSError:
         return 0
-
-
-@cython.cfunc
-def _now_ms() -> cython.longlong:
-    if cython.compiled:
-        moment = cython.declare(timespec)
-        clock_gettime(CLOCK_REALTIME, cython.address(moment))
-        return moment.tv_sec * 1000 + moment.tv_nsec // 1000000
-    return int(_now() * 1000)
 
 
 @cython.cclass
@@ -70,6 +53,7 @@ class Connection:
     """The six callbacks of `asyncio.Protocol`, without its base, which a compiled class cannot have."""
 
     gate: Gate
+    lane: Lane
     state: cython.int
     since: cython.longlong
     fd: cython.int
@@ -89,13 +73,14 @@ class Connection:
     else:
         # fmt: off
         __slots__ = (
-            "_fd", "buffer", "ended", "exchange", "fd", "gate", "paused", "peer", "queue", "scheduled", "since",
+            "_fd", "buffer", "ended", "exchange", "fd", "gate", "lane", "paused", "peer", "queue", "scheduled", "since",
             "stalled", "state", "transport",
         )
         # fmt: on
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
+        self.lane = gate.lane
         self.state = limits.IDLE
         self.buffer = _no_bytes
         self.queue = None
@@ -104,46 +89,16 @@ class Connection:
         self.fd = self._fd = -1
         self.peer = bytes(16)
         # A client that has not said a word is "idle" for a shorter time.
-        self.since = gate.second - (limits.IDLE_S - limits.FIRST_BYTE_S)
+        self.since = self.lane.second - (limits.IDLE_S - limits.FIRST_BYTE_S)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; the common case is answered here and now."""
-        gate = self.gate
-        started: cython.double = 0
-        if self.state == _idle:
-            found = plain(data)
-            if found is not None:
-                key = found[1]
-                prefix = gate.prefixes.get(found[2])
-                if prefix is not None:
-                    if prefix:
-                        key = prefix + key
-                    entry = gate.table.hot.get(key)
-                    if entry is not None:
-                        gate.hits += 1
-                        if not gate.hits & 63:
-                            started = _perf()
-                        gate.append(
-                            data,
-                            _now_ms(),
-                            entry[:8],
-                            0,
-                            REDIRECT_GET if data[0] == 71 else REDIRECT_HEAD,
-                            self.peer,
-                        )
-                        answer = PREFIX + entry[12:] + gate.book.suffix
-                        self.since = gate.second
-                        if self.fd >= 0:
-                            sent = _send(self.fd, answer)
-                            if sent != len(answer):
-                                # From here on by the transport: it keeps what does not fit and reports errors.
-                                self.fd = -1
-                                self.transport.write(answer[sent:])
-                        else:
-                            self.write(answer)
-                        if started:
-                            gate.observe(_perf() - started)
-                        return
+        lane = self.lane
+        if self.state == _idle and lane.answer(data, self.peer, self.fd, False) == KEPT:
+            self.since = lane.second
+            if lane.unsent:
+                self._leave_to_transport()
+            return
         self._take(data)
 
     def connection_made(self, transport: Transport) -> None:
@@ -181,7 +136,7 @@ class Connection:
     def pause_writing(self) -> None:
         """The client reads more slowly than it asks."""
         self.stalled = True
-        self.since = self.gate.second
+        self.since = self.lane.second
         self._update_reading()
 
     def resume_writing(self) -> None:
@@ -335,12 +290,18 @@ class Connection:
     def _begin_exchange(self, data: bytes) -> None:
         self.buffer = _no_bytes
         self.state = limits.EXCHANGE
-        self.since = self.gate.second
+        self.since = self.lane.second
         self.fd = -1  # the exchange writes by the transport
         self.exchange = self.gate.make_exchange(self)
         self.exchange.feed(data)
         if self.ended and self.exchange is not None:
             self.exchange.on_end()
+
+    def _leave_to_transport(self) -> None:
+        """What the socket did not take: from here on the transport sends it, and reports errors."""
+        self.fd = -1
+        unsent, self.lane.unsent = self.lane.unsent, _no_bytes
+        self.transport.write(unsent)
 
     def _flush(self, out: list[bytes]) -> None:
         if out:
@@ -354,7 +315,7 @@ class Connection:
             self._finish()
             return
         if state != self.state or state == limits.IDLE:
-            self.since = self.gate.second
+            self.since = self.lane.second
         self.state = state
 
     def _schedule(self) -> None:
@@ -386,7 +347,7 @@ class Connection:
             return
         self.buffer = _no_bytes
         self.queue = None
-        self.since = self.gate.second
+        self.since = self.lane.second
         self.state = limits.LINGERING
         if self.paused:
             self.paused = False

@@ -7,14 +7,13 @@ May import: redirect, settings; no Tornado.
 from __future__ import annotations
 
 import socket
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
 
 from app.front.head import Careful
-from app.observe import REDIRECT_EDGES_S
+from app.front.lane import Lane
 from app.redirect import AnswerBook, Hosts, Resolver, Table
 from app.settings import RESERVED_SEGMENTS
 
@@ -23,8 +22,6 @@ __all__ = ["Exchange", "Gate", "Owner", "Transport", "pack_peer"]
 _RESERVED = frozenset(segment.encode() for segment in RESERVED_SEGMENTS)
 _SLUG_BYTES_MAX = 64
 _SLUG_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
-
-LATENCY_SAMPLE = 64  # one hit in so many is timed, and counts for all of them
 
 
 class Transport(Protocol):
@@ -80,10 +77,8 @@ class Gate:
     """The shared state of a process's connections.
 
     Attributes:
-        hits: redirects answered by the hot path (those of `counts.redirects` come on top).
+        lane: what the fast lane needs; its `hits` come on top of `counts.redirects`.
         warm_hits: other answers that L1 knew.
-        second: the monotonic second, set by `tick`; good enough for time-outs.
-        prefixes: raw Host header -> prefix of a key; only hosts that were judged once.
         expired: connections ended by a time-out.
     """
 
@@ -96,15 +91,11 @@ class Gate:
         "counts",
         "draining",
         "expired",
-        "hits",
         "hosts",
-        "latency",
-        "latency_s",
+        "lane",
         "make_exchange",
         "now",
-        "prefixes",
         "resolver",
-        "second",
         "table",
         "warm_hits",
     )
@@ -125,22 +116,19 @@ class Gate:
         self.table = table
         self.book = book
         self.hosts = hosts
-        self.prefixes = hosts.prefixes
         self.resolver = resolver
         self.append = append
+        self.lane = Lane(table=table, prefixes=hosts.prefixes, append=append)
         self.make_exchange = make_exchange
         self.call_soon = call_soon
         self.now = now
         self.connections_max = connections_max
         self.connections: set[Owner] = set()
         self.counts = FrontCounts()
-        self.latency = [0] * (len(REDIRECT_EDGES_S) + 1)
-        self.latency_s = 0.0
-        self.hits = 0
         self.warm_hits = 0
         self.expired = 0
-        self.second = 0
         self.draining = False
+        self._fit_lane()
 
     def admit(self, connection: Owner) -> bool:
         """Counts a connection in; False when this process has as many as it may."""
@@ -166,24 +154,24 @@ class Gate:
         prefix = self.hosts.prefix(found.host)
         return None if prefix is None else prefix + slug
 
-    def observe(self, seconds: float) -> None:
-        """One timed request, standing for LATENCY_SAMPLE of them."""
-        self.latency[bisect_left(REDIRECT_EDGES_S, seconds)] += LATENCY_SAMPLE
-        self.latency_s += seconds * LATENCY_SAMPLE
-
     def tick(self, now_s: float, second: int) -> None:
         """Once a second: the Date, the time-outs, and the end of idle connections while draining."""
         self.book.refresh(now_s)
-        self.second = second
+        self._fit_lane()
+        self.lane.second = second
         for connection in list(self.connections):
             connection.expire(second)
 
     def drain(self) -> None:
         """From now on every answer ends its connection; the hot path, which would not say so, is closed."""
         self.draining = True
-        self.prefixes = {}
+        self.lane.prefixes = {}
         for connection in list(self.connections):
-            connection.expire(self.second)
+            connection.expire(self.lane.second)
+
+    def _fit_lane(self) -> None:
+        self.lane.suffix = self.book.suffix
+        self.lane.suffix_close = self.book.suffix_close
 
 
 def pack_peer(address: Any) -> bytes:

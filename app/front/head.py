@@ -1,12 +1,12 @@
 """Says whether bytes are one plain GET or HEAD, and of what. Pure: bytes in, a match out.
 
 In: bytes as a connection read them. Out: the slug, the Host and whether the connection shall close; None means
-"not plain: ask h11", never "wrong". Three judges of falling speed and rising patience, all subsets of what h11
+"not plain: ask h11", never "wrong". Two judges of falling speed and rising patience, all subsets of what h11
 accepts with the same meaning:
 
-    plain           exactly one head, HTTP/1.1, Host first, browsers' headers in browsers' order, keep-alive
-    plain_or_close  the same, with `Connection: close` allowed
-    careful         exactly one head, HTTP/1.0 or 1.1, headers in any order and spelling, any path
+    plain    exactly one head, HTTP/1.1, Host first, browsers' headers in browsers' order, keep-alive; or, where
+             allowed, `Connection: close`
+    careful  exactly one head, HTTP/1.0 or 1.1, headers in any order and spelling, any path
 
 A plain head has CRLF line ends throughout, no NUL, no bare CR or LF, no folded line, no space before a colon,
 one Host (RFC 9112 3.2), and no header that changes framing or connection handling but Connection.
@@ -19,11 +19,14 @@ May import: the standard library.
 from __future__ import annotations
 
 import re
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import cython
 
-__all__ = ["HEAD_BYTES_MAX", "Careful", "could_be_plain", "judge", "plain", "plain_or_close"]
+if cython.compiled:
+    from cython.cimports.libc.string import memchr, memcmp, memcpy
+
+__all__ = ["HEAD_BYTES_MAX", "Careful", "could_be_plain", "judge", "plain"]
 
 #: A longer head is refused with 431; browsers and proxies stay far below (nginx allows 8 KiB a line).
 HEAD_BYTES_MAX = 16 * 1024
@@ -144,23 +147,6 @@ def _class_of(byte: int) -> int:
 
 
 _CLASSES = cython.declare(bytes, bytes(_class_of(byte) for byte in range(256)))
-_SPECIAL_NAMES = cython.declare(
-    tuple,
-    (
-        b"connection",
-        b"content-length",
-        b"transfer-encoding",
-        b"expect",
-        b"upgrade",
-        b"keep-alive",
-        b"te",
-        b"trailer",
-        b"host",
-        b"http2-settings",
-        b"proxy-connection",
-    ),
-)
-
 if cython.compiled:
     _CLASS = cython.declare(cython.p_uchar)
     _CLASS = _CLASSES
@@ -168,31 +154,65 @@ if cython.compiled:
     @cython.cfunc
     @cython.inline
     @cython.exceptval(check=False)
-    def _at(s: cython.p_uchar, i: cython.Py_ssize_t, w: cython.p_uchar, k: cython.Py_ssize_t) -> cython.bint:
+    def _is(s: cython.p_uchar, name: cython.p_char, k: cython.Py_ssize_t) -> cython.bint:
+        """Whether k bytes spell `name`, in whatever case; `name` is letters in lower case, digits and hyphens."""
         j: cython.Py_ssize_t
         for j in range(k):
-            if s[i + j] != w[j]:
+            if (s[j] | 32) != name[j]:
                 return False
         return True
 
     @cython.cfunc
     @cython.exceptval(check=False)
-    def _is_special(s: cython.p_uchar, i: cython.Py_ssize_t, k: cython.Py_ssize_t) -> cython.bint:
-        name: bytes
-        w: cython.p_uchar
-        j: cython.Py_ssize_t
-        for name in _SPECIAL_NAMES:
-            if len(name) == k:
-                w = name
-                j = 0
-                while j < k and (s[i + j] | 32) == w[j]:
-                    j += 1
-                if j == k:
-                    return True
-        return False
+    def _is_special(s: cython.p_uchar, k: cython.Py_ssize_t) -> cython.bint:
+        """The names of `_SPECIAL`, by their lengths."""
+        if k == 10:
+            return _is(s, b"connection", 10) or _is(s, b"keep-alive", 10)
+        if k == 4:
+            return _is(s, b"host", 4)
+        if k == 14:
+            return _is(s, b"content-length", 14) or _is(s, b"http2-settings", 14)
+        if k == 17:
+            return _is(s, b"transfer-encoding", 17)
+        if k == 7:
+            return _is(s, b"upgrade", 7) or _is(s, b"trailer", 7)
+        if k == 6:
+            return _is(s, b"expect", 6)
+        if k == 2:
+            return _is(s, b"te", 2)
+        return k == 16 and _is(s, b"proxy-connection", 16)
+
+    _LOW = cython.declare(cython.ulonglong, 0x7F7F7F7F7F7F7F7F)
+    _SPACES = cython.declare(cython.ulonglong, 0x6060606060606060)
 
     @cython.cfunc
-    def _scan(data: bytes, may_close: cython.bint) -> Any:
+    @cython.exceptval(check=False)
+    def _is_value(s: cython.p_uchar, i: cython.Py_ssize_t, k: cython.Py_ssize_t) -> cython.bint:
+        """Whether k bytes are a header's value: no control character but the tab. Eight at a time (SWAR).
+
+        With the high bits masked away no addition or subtraction carries from one byte into the next:
+        `low + 0x60…` sets a byte's high bit unless it is below 0x20; `(low ^ 0x7f…) + 0x7f…` unless it is 0x7f.
+        """
+        word: cython.ulonglong = 0
+        low: cython.ulonglong
+        bad: cython.ulonglong
+        end: cython.Py_ssize_t = i + k
+        while i + 8 <= end:
+            memcpy(cython.address(word), s + i, 8)
+            low = word & _LOW
+            bad = ~((low + _SPACES) & ((low ^ _LOW) + _LOW) | word)
+            if bad & ~_LOW:
+                break  # a tab, or worse: byte by byte
+            i += 8
+        while i < end:
+            if not _CLASS[s[i]] & 16:
+                return False
+            i += 1
+        return True
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def scan(data: bytes, may_close: cython.bint, found: cython.pointer[Plain]) -> cython.bint:  # type: ignore[name-defined]  # noqa: F821
         """The language of `_KEEP` (or `_KEEP_OR_CLOSE`), read once from left to right.
 
         `data` ends with a NUL behind its last byte, as every bytes object does, so no class loop passes the end.
@@ -201,83 +221,84 @@ if cython.compiled:
         z: cython.Py_ssize_t = len(data)
         i: cython.Py_ssize_t
         a: cython.Py_ssize_t
-        b: cython.Py_ssize_t
         h: cython.Py_ssize_t
         g: cython.Py_ssize_t
         j: cython.Py_ssize_t
-        close: cython.bint = False
+        end: cython.p_uchar
+        found.close = False
         if z < 32 or s[z - 1] != 10:
-            return None
-        if _at(s, 0, b"GET /", 5):
+            return False
+        if memcmp(s, b"GET /", 5) == 0:
             a = 5
-        elif _at(s, 0, b"HEAD /", 6):
+        elif memcmp(s, b"HEAD /", 6) == 0:
             a = 6
         else:
-            return None
+            return False
         i = a
         while _CLASS[s[i]] & 1:
             i += 1
-        b = i
-        if b == a or b - a > 64:
-            return None
+        if i == a or i - a > 64:
+            return False
+        found.slug = a
+        found.slug_end = i
         if s[i] == 63:
             i += 1
             while _CLASS[s[i]] & 4:
                 i += 1
-        if i + 17 > z or not _at(s, i, b" HTTP/1.1\r\nHost: ", 17):
-            return None
+        if i + 17 > z or memcmp(s + i, b" HTTP/1.1\r\nHost: ", 17) != 0:
+            return False
         h = i + 17
         i = h
         while _CLASS[s[i]] & 32:
             i += 1
         if i == h:
-            return None
+            return False
         if s[i] == 58:
             g = i + 1
             i = g
             while 48 <= s[i] <= 57:
                 i += 1
             if i == g or i - g > 5:
-                return None
-        g = i
+                return False
         if s[i] != 13 or s[i + 1] != 10:
-            return None
+            return False
+        found.host = h
+        found.host_end = i
         i += 2
         while s[i] != 13:
             j = i
             while _CLASS[s[i]] & 2:
                 i += 1
             if i == j or s[i] != 58:
-                return None
-            if _CLASS[s[j]] & 8 and _is_special(s, j, i - j):
-                if i - j != 10 or not _at(s, j, b"Connection", 10):
-                    return None
-                if i + 14 < z and _at(s, i, b": keep-alive\r", 13):
+                return False
+            if _CLASS[s[j]] & 8 and _is_special(s + j, i - j):
+                if i - j != 10 or memcmp(s + j, b"Connection", 10) != 0:
+                    return False
+                if i + 14 < z and memcmp(s + i, b": keep-alive\r", 13) == 0:
                     pass
-                elif may_close and i + 9 < z and _at(s, i, b": close\r", 8):
-                    close = True
+                elif may_close and i + 9 < z and memcmp(s + i, b": close\r", 8) == 0:
+                    found.close = True
                 else:
-                    return None
+                    return False
             i += 1
-            while _CLASS[s[i]] & 16:
-                i += 1
-            if s[i] != 13 or s[i + 1] != 10:
-                return None
-            i += 2
-        if s[i + 1] != 10 or i + 2 != z:
+            end = cython.cast(cython.p_uchar, memchr(s + i, 13, z - i))
+            if end == cython.NULL or end[1] != 10 or not _is_value(s, i, end - (s + i)):
+                return False
+            i = end - s + 2
+        return s[i + 1] == 10 and i + 2 == z
+
+
+def plain(data: bytes, may_close: bool = False) -> Found | None:
+    """The common case: exactly one whole head, [1] slug, [2] Host.
+
+    With `may_close`, [3] is b"close" when the connection ends after it; without, such a head is not plain.
+    """
+    if cython.compiled:
+        found = cython.declare(Plain)  # type: ignore[name-defined]  # noqa: F821  head.pxd has it
+        if not scan(data, may_close, cython.address(found)):
             return None
-        return (data, data[a:b], data[h:g], b"close" if close else None)
-
-
-def plain(data: bytes) -> Found | None:
-    """The common case: exactly one whole head that keeps the connection. [1] slug, [2] Host."""
-    if cython.compiled:
-        return cast("Found | None", _scan(data, False))
-    return None if 0 in data else _KEEP(data)
-
-
-def plain_or_close(data: bytes) -> Found | None:
-    """As `plain`, with `Connection: close` allowed: [3] is then b"close"."""
-    if cython.compiled:
-        return cast("Found | None", _scan(data, True))
-    return None if 0 in data else _KEEP_OR_CLOSE(data)
+        closing = b"close" if found.close else None
+        return (data, data[found.slug : found.slug_end], data[found.host : found.host_end], closing)
+    if 0 in data:
+        return None
+    return _KEEP_OR_CLOSE(data) if may_close else _KEEP(data)

@@ -4,7 +4,7 @@ In: a request's head and what it was answered with, from the front. Out: bytes i
 process; the aggregator reads them there. Nothing here waits: a record is copied into memory that a thread mapped,
 filled with zeros and touched before. Layout: `app.journal.format`.
 
-    hot path          append: checksum, copy, then the length (so a record without a length was not written)
+    hot path          append: copy, then checksum and length in one store (so a record without a length was not written)
     upkeep (thread)   prepare: the next segment; sync: fdatasync, once a second; both release the GIL
 
 kill -9 at any point leaves the records whose length was stored. When no segment can be had (disk full, limit), records
@@ -34,12 +34,12 @@ from app.journal.format import (
 from app.journal.source import Source
 
 if cython.compiled:
-    from cython.cimports.libc.string import memcpy
+    from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
+    from cython.cimports.libc.string import memcpy, memset
 
 __all__ = ["Journal"]
 
 _pack_fixed = struct.Struct("<Q8sHBx4x16s").pack
-_pack_into = struct.Struct("<I").pack_into
 _crc32 = zlib.crc32
 _FIXED = cython.declare(cython.Py_ssize_t, FIXED_BYTES)
 _HEAD_MAX = cython.declare(cython.Py_ssize_t, HEAD_BYTES_MAX)
@@ -62,7 +62,7 @@ class _Segment:
             os.close(self.descriptor)
             os.unlink(path)
             raise
-        self.words = memoryview(self.map).cast("I")
+        self.words = memoryview(self.map).cast("Q")
 
     def close(self) -> None:
         self.words.release()
@@ -120,13 +120,15 @@ class Journal:
         self._roll()
         self.prepare()
 
-    def append(self, head: bytes, time_ms: int, link: bytes, variant: int, flags: int, peer: bytes) -> bool:
+    def append(
+        self, head: bytes, time_ms: cython.longlong, link: bytes, variant: cython.int, flags: cython.int, peer: bytes
+    ) -> bool:
         """Journals one request; False when there was no room and it was dropped.
 
         Args:
             head: the request's head; cut at HEAD_BYTES_MAX.
             time_ms: since 1970; a clock that steps back is held at the last time.
-            link: 8 bytes.
+            link: its first 8 bytes are the link id.
             variant: 0 to 65535.
             flags: see `flags_of`.
             peer: 16 bytes.
@@ -149,17 +151,27 @@ class Journal:
                 return False
             position = self._position
             end = position + _FIXED + length
-        body = _pack_fixed(now_ms, link, variant, flags, peer) + head
         if cython.compiled:
-            source: cython.p_uchar = cython.cast(bytes, body)
-            memcpy(self._base + position + 8, source, _FIXED - 8 + length)
-            cython.cast(cython.pointer(cython.uint), self._base + position + 4)[0] = _crc32(body)
-            cython.cast(cython.pointer(cython.uint), self._base + position)[0] = cython.cast(cython.uint, length + 1)
+            body: bytes = PyBytes_FromStringAndSize(cython.NULL, _FIXED - 8 + length)
+            record: cython.p_uchar = body
+            content: cython.p_uchar = head
+            identity: cython.p_uchar = link
+            address: cython.p_uchar = peer
+            memcpy(record, cython.address(now_ms), 8)
+            memcpy(record + 8, identity, 8)
+            memset(record + 16, 0, 8)
+            record[16] = variant & 255
+            record[17] = variant >> 8 & 255
+            record[18] = flags
+            memcpy(record + 24, address, 16)
+            memcpy(record + _FIXED - 8, content, length)
+            memcpy(self._base + position + 8, record, _FIXED - 8 + length)
+            start: cython.ulonglong = cython.cast(cython.ulonglong, _crc32(body)) << 32 | length + 1
+            cython.cast(cython.pointer(cython.ulonglong), self._base + position)[0] = start
         else:
-            view = self._map
-            view[position + 8 : end] = body
-            _pack_into(view, position + 4, _crc32(body))
-            self._words[position >> 2] = length + 1
+            body = _pack_fixed(now_ms, link, variant, flags, peer) + head
+            self._map[position + 8 : end] = body
+            self._words[position >> 3] = _crc32(body) << 32 | length + 1
         self._position = (end + 7) & -8
         self.appended += 1
         return True
@@ -259,7 +271,7 @@ class Journal:
                 return False
             self._next = None
             if self._segment is not None:
-                self._words[self._position >> 2] = SEAL
+                self._words[self._position >> 3] = SEAL
                 self._retired.append(self._segment)
             self._detach()
             self._segment = following

@@ -5,9 +5,10 @@ from app.redirect.channel import Channel
 from app.redirect.hosts import Hosts
 from app.redirect.resolver import Resolver
 from app.redirect.rules import Decision, decide, entry_of
-from app.redirect.table import Table
+from app.redirect.table import ENTRY_LOCATION, Table
 
 __all__ = [
+    "ENTRY_LOCATION",
     "PREFIX",
     "REDIRECT_CODES",
     "AnswerBook",
