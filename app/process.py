@@ -3,28 +3,56 @@
 In: the environment that `boltlink up` filled. Out: a running `main` that is told to stop by an event, and an exit
 status: 0 when it ended in order, 1 when it could not go on (one line says why), 2 for a wrong setting.
 Under supervisord a program dies with it: by SIGTERM from the kernel, checked once more after it was asked for.
-May import: settings, lifeline, stores, observe.
+
+Work that one of many does goes through `work_by_lease`, which owns the waiting; the work itself is three functions:
+
+    STANDING_BY  asks for the lease every STAND_BY_S
+    ACTIVE       open once, then loop after loop; the lease is renewed between two of them
+    told to end  drain, and the lease is given back: the next one is active within STAND_BY_S
+
+A store that does not answer is waited for; a lost lease leads back to STANDING_BY. May import: settings, lifeline,
+stores, observe.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 import uvloop
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
 
 from app.lifeline import OrphanedError, die_with_supervisor
 from app.observe import configure_logs, get_logger
 from app.settings import Settings, SettingsError
-from app.stores import supervisor_pid_file
+from app.stores import Lease, LeaseLostError, supervisor_pid_file
 
-__all__ = ["Main", "run_program"]
+__all__ = ["LeasedWork", "Main", "run_program", "work_by_lease"]
 
 Main = Callable[[Settings, str, asyncio.Event], Awaitable[None]]
+STAND_BY_S = 1.0
+BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)  # after failures of a store in a row
+_STORE_ERRORS = (PyMongoError, RedisError, OSError)
+
+
+class LeasedWork(Protocol):
+    """What one of many does. Each may raise a store's error, after which `open` is called again."""
+
+    async def open(self) -> None:
+        """The lease was acquired, or a step failed: starts from what is stored."""
+
+    async def loop(self) -> bool:
+        """One step, well below a third of the lease's life; True when there may be more at once."""
+
+    async def drain(self) -> None:
+        """Ends; called while the lease is still held."""
 
 
 def run_program(default_name: str, main: Main) -> int:
@@ -58,3 +86,64 @@ async def _until_stopped(settings: Settings, name: str, main: Main) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await main(settings, name, stop)
+
+
+async def work_by_lease(lease: Lease, work: LeasedWork, stop: asyncio.Event, *, pause_s: float) -> None:
+    """Does `work` whenever this process holds `lease`, until `stop`; `pause_s` is between loops that found nothing."""
+    shift = _Shift(lease, work, pause_s)
+    failures = 0
+    while not stop.is_set():
+        try:
+            wait_s = await shift.step()
+            failures = 0
+        except _STORE_ERRORS as error:
+            shift.is_open = False
+            wait_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
+            failures += 1
+            get_logger().warning("a store does not answer", reason=_reason(error), tries=failures)
+        if wait_s:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), wait_s)
+    try:
+        await shift.end()
+    except (LeaseLostError, *_STORE_ERRORS) as error:
+        get_logger().warning("not ended in order", reason=_reason(error))  # the lease runs out by itself
+
+
+class _Shift:
+    """Where one process stands with its leased work."""
+
+    def __init__(self, lease: Lease, work: LeasedWork, pause_s: float) -> None:
+        self.is_open = False
+        self._lease = lease
+        self._work = work
+        self._pause_s = pause_s
+
+    async def step(self) -> float:
+        """Asks for the lease, or does one step of the work; returns how long to wait before the next."""
+        try:
+            if not self._lease.is_held:
+                self.is_open = False
+                if not await self._lease.acquire():
+                    return STAND_BY_S
+                get_logger().info("lease acquired", lease=self._lease.name, epoch=self._lease.epoch)
+            if self._lease.is_due:
+                await self._lease.renew()
+            if not self.is_open:
+                await self._work.open()
+                self.is_open = True
+            return 0.0 if await self._work.loop() else self._pause_s
+        except LeaseLostError as error:
+            get_logger().warning("lease lost", lease=error.name, epoch=error.epoch)
+            return 0.0
+
+    async def end(self) -> None:
+        """Ends the work, if it was begun, and gives the lease back."""
+        if self._lease.is_held:
+            if self.is_open:
+                await self._work.drain()
+            await self._lease.release()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).split("\n")[0][:200]

@@ -1,15 +1,23 @@
-"""The skeleton of programs, in processes of its own."""
+"""The skeleton of programs, in processes of its own, and of work that one of many does."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tests.conftest import wait_for
+import pytest
+from pymongo.errors import AutoReconnect
+
+from app.process import work_by_lease
+from app.stores import LEASES, Lease
+from tests.conftest import Stores, wait_for, wait_until
 
 PROGRAM = """
 import asyncio, sys
@@ -80,3 +88,67 @@ def test_started_by_a_dead_supervisord_it_does_not_run(tmp_path: Path) -> None:
     assert start("web_0", tmp_path / "out", **environ).wait(10) == 1
     (line,) = lines(tmp_path / "out")
     assert line["event"] == "not started"
+
+
+class Work:
+    """Notes its steps; fails when told to."""
+
+    def __init__(self, stores: Stores, holder: str) -> None:
+        self.steps: list[str] = []
+        self.stop = asyncio.Event()
+        self.failures = 0
+        self.lease = Lease(stores.database, "work", holder=holder, monotonic=time.monotonic)
+        self.task = asyncio.create_task(work_by_lease(self.lease, self, self.stop, pause_s=0.001))
+
+    async def open(self) -> None:
+        self.steps.append("open")
+
+    async def loop(self) -> bool:
+        if self.failures:
+            self.failures -= 1
+            raise AutoReconnect("gone")
+        if self.steps[-1] != "loop":
+            self.steps.append("loop")
+        return False
+
+    async def drain(self) -> None:
+        self.steps.append("drain")
+
+
+def test_one_works_and_the_next_one_follows_when_it_ends(
+    with_stores: Callable[[Callable[[Stores], Awaitable[None]]], None],
+) -> None:
+    async def scenario(stores: Stores) -> None:
+        works = [Work(stores, "a"), Work(stores, "b")]
+        first = await wait_until(lambda: next((work for work in works if "loop" in work.steps), None))
+        assert first is not None
+        (second,) = [work for work in works if work is not first]
+        assert second.steps == []
+        first.stop.set()
+        await wait_until(lambda: "loop" in second.steps)
+        await first.task
+        assert first.steps == ["open", "loop", "drain"]
+        second.stop.set()
+        await second.task
+
+    with_stores(scenario)
+
+
+def test_work_is_opened_again_after_a_failure_and_after_its_lease_came_back(
+    with_stores: Callable[[Callable[[Stores], Awaitable[None]]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario(stores: Stores) -> None:
+        work = Work(stores, "a")
+        await wait_until(lambda: work.steps == ["open", "loop"])
+        work.failures = 2
+        await wait_until(lambda: work.steps == ["open", "loop", "open", "open", "loop"])
+        assert work.lease.epoch == 1
+        await stores.database[LEASES].update_one({"_id": "work"}, [{"$set": {"holder": "x", "until": "$$NOW"}}])
+        work.lease._renewed_s = 0.0  # as if a third of its life had passed
+        await wait_until(lambda: work.steps[5:] == ["open", "loop"])
+        work.stop.set()
+        await work.task
+        assert work.steps[7:] == ["drain"]
+
+    with_stores(scenario)
+    assert "lease lost" in capsys.readouterr().out

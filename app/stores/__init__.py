@@ -22,13 +22,17 @@ from app.stores.places import (
 
 if TYPE_CHECKING:
     from app.stores.connections import DATABASE_NAME, Database, open_mongodb, open_redis
+    from app.stores.lease import LEASES, Lease, LeaseLostError
     from app.stores.schema import SchemaError, prepare_schema
 
 __all__ = [
     "DATABASE_NAME",
+    "LEASES",
     "Breaker",
     "BreakerState",
     "Database",
+    "Lease",
+    "LeaseLostError",
     "PlaceError",
     "SchemaError",
     "make_private_folder",
@@ -48,6 +52,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from app.stores import connections, schema  # noqa: PLC0415
+    from app.stores import connections, lease, schema  # noqa: PLC0415
 
-    return getattr(schema if name in schema.__all__ else connections, name)
+    return getattr(next(part for part in (schema, lease, connections) if name in part.__all__), name)

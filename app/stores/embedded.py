@@ -41,6 +41,7 @@ __all__ = ["ENGINES", "Engine", "EngineError", "find_engine", "prepare"]
 
 REDIS_MEMORY = "256mb"  # a cache of a million links; the oldest with an expiry go first
 MONGODB_CACHE_GB = "0.25"
+MONGODB_TRANSACTION_S = 15  # whoever is stopped inside one holds the next holder of a lease up by half as much again
 
 
 class EngineError(Exception):
@@ -133,6 +134,8 @@ def _mongod_arguments(settings: Settings, folder: Path) -> list[str]:
             MONGODB_CACHE_GB,
             "--setParameter",
             "diagnosticDataCollectionEnabled=false",
+            "--setParameter",
+            f"transactionLifetimeLimitSeconds={MONGODB_TRANSACTION_S}",
         ),
         "--quiet",
     ]
