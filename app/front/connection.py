@@ -131,18 +131,20 @@ class Connection:
         self.ended = True
         if self.state == limits.EXCHANGE:
             self.exchange.on_end()
+        if self.scheduled or (self.stalled and self.buffer):
+            return True  # whole heads wait for their turn
         return self.state in (limits.WAITING, limits.EXCHANGE)
 
     def pause_writing(self) -> None:
         """The client reads more slowly than it asks."""
         self.stalled = True
         self.since = self.lane.second
-        self._update_reading()
+        self.update_reading()
 
     def resume_writing(self) -> None:
         """The client has read on."""
         self.stalled = False
-        self._update_reading()
+        self.update_reading()
         if self.exchange is not None:
             self.exchange.on_writable()
         elif self.buffer:
@@ -162,15 +164,13 @@ class Connection:
     def expire(self, second: int) -> None:
         """Ends the connection if it has been in its state for too long; called about once a second."""
         aged = second - self.since
-        if self.stalled:
-            limit: int | None = limits.UNSENT_S
-        elif self.state == limits.EXCHANGE:
-            limit = limits.BODY_S if self.exchange.is_receiving else None
-        else:
-            limit = limits.STATE_LIMIT_S.get(self.state)
-        if limit is not None and aged >= limit:
+        limit = limits.UNSENT_S if self.stalled else limits.STATE_LIMIT_S.get(self.state)
+        if limit is not None and aged > limit:  # never before the time is up, at most a second later
             self.gate.expired += 1
+            self.fd = self._fd = -1  # a closed descriptor's number may soon be another client's
             self.transport.abort() if self.stalled else self.transport.close()
+        elif self.state == limits.EXCHANGE:
+            self.exchange.expire(second)
         elif self.gate.draining and self.state == limits.IDLE:
             self.transport.close()
 
@@ -178,16 +178,15 @@ class Connection:
         """Sends the answers that have become known, in order, and goes on with what was buffered meanwhile."""
         if self.state != limits.WAITING:
             return
-        out = []
+        out: list[bytes] = []
         while self.queue and self.queue[0].is_known:
             slot = self.queue.popleft()
             out.append(slot.answer())
             if slot.close:
-                self.write(b"".join(out))
+                self._flush(out)
                 self._finish()
                 return
-        if out:
-            self.write(b"".join(out))
+        self._flush(out)
         if not self.queue:
             self._rest()
         self._advance()
@@ -211,11 +210,10 @@ class Connection:
         self._rest()
         out: list[bytes] = []
         done = self._answer(head, found, out)
-        if out:
-            self.write(b"".join(out))
+        self._flush(out)
         if done:
             self._finish()
-        elif rest:
+        else:
             self._schedule()
 
     # What happens to bytes that are not one plain hit.
@@ -223,40 +221,48 @@ class Connection:
     def _take(self, data: bytes) -> None:
         if self.state == limits.EXCHANGE:
             self.exchange.feed(data)
+            self.update_reading()
         elif self.state < limits.LINGERING:
+            is_judged = self.state == limits.READING and not (self.scheduled or self.stalled)
+            seen = max(0, len(self.buffer) - 3) if is_judged else 0
             self.buffer = self.buffer + data if self.buffer else data
-            self._advance()
+            self._advance(seen)
 
-    def _advance(self) -> None:
-        """Takes heads off the buffer until it holds none, or something must be waited for first."""
+    def _advance(self, seen: int = 0) -> None:
+        """Takes heads off the buffer until it holds none, or something must be waited for first.
+
+        `seen` bytes hold no end of a head: without it, a head that comes byte by byte would cost a second.
+        """
         data = self.buffer
-        end_of_data = len(data)
         position = 0
         answered = 0
         out: list[bytes] = []
         done = False
-        while position < end_of_data and not (self.stalled or self.scheduled or self.state == limits.EXCHANGE):
+        while position < len(data) and not (self.stalled or self.scheduled or self.state == limits.EXCHANGE):
             if answered >= limits.TURN_ANSWERS_MAX:
                 self._schedule()
                 break
-            if self.queue and len(self.queue) >= limits.WAITING_MAX:
-                break
-            end = data.find(b"\r\n\r\n", position) + 4
+            waiting = len(self.queue) if self.queue else 0
+            if waiting >= limits.WAITING_MAX or (waiting and self.queue[waiting - 1].close):
+                break  # enough is waited for, or what follows a last request is not asked (RFC 9112 9.6)
+            end = data.find(b"\r\n\r\n", position + seen) + 4
             head = data[position:end] if end > 3 else data[position:]
             found = judge(head) if 3 < end <= position + HEAD_BYTES_MAX else None
-            if found is None and end == 3 and len(head) <= HEAD_BYTES_MAX and could_be_plain(head):
+            if found is None and end == 3 and len(head) <= HEAD_BYTES_MAX and could_be_plain(head, seen):
                 break
-            if found is None or not self._is_ours(found.path):
+            if found is None or not self.gate.is_ours(found.path):
                 if not self.queue:
                     self._flush(out)
+                    if position or self.state != limits.READING:
+                        self.since = self.lane.second
                     self._begin_exchange(data[position:])
                     return
                 break
-            position = end
+            position, seen = end, 0
             answered += 1
             done = self._answer(head, found, out)
             if done:
-                position = end_of_data
+                break
         self.buffer = data[position:] if position else data
         self._flush(out)
         if done:
@@ -264,21 +270,16 @@ class Connection:
             return
         if self.state in (limits.IDLE, limits.READING):
             self._rest()
-        self._update_reading()
-
-    def _is_ours(self, path: bytes) -> bool:
-        """Whether the front answers a path, rather than the application."""
-        return path != b"/" and not self.gate.is_reserved(path)
+            if position:  # a client that keeps asking is not slow, though a part of its next head is always here
+                self.since = self.lane.second
+        self.update_reading()
+        self._end_if_done()
 
     def _answer(self, head: bytes, found: Careful, out: list[bytes]) -> bool:
         """Answers one judged head, in `out` or by a slot in the queue; True when the connection ends after it."""
         slot = Slot(self, self.gate, head, found)
-        if self.queue:
-            self.queue.append(slot)
-            slot.start()
-            return False
-        slot.start()
-        if slot.is_known:
+        slot.start()  # calls back in a later turn, if at all
+        if slot.is_known and not self.queue:
             out.append(slot.answer())
             return slot.close
         if self.queue is None:
@@ -290,12 +291,13 @@ class Connection:
     def _begin_exchange(self, data: bytes) -> None:
         self.buffer = _no_bytes
         self.state = limits.EXCHANGE
-        self.since = self.lane.second
         self.fd = -1  # the exchange writes by the transport
         self.exchange = self.gate.make_exchange(self)
+        self.exchange.since = self.since  # when the head's first byte came
         self.exchange.feed(data)
         if self.ended and self.exchange is not None:
             self.exchange.on_end()
+        self.update_reading()
 
     def _leave_to_transport(self) -> None:
         """What the socket did not take: from here on the transport sends it, and reports errors."""
@@ -311,28 +313,32 @@ class Connection:
     def _rest(self) -> None:
         """Nothing is waited for: what is buffered, if anything, is part of a head."""
         state = limits.READING if self.buffer else limits.IDLE
-        if self.ended and state == limits.IDLE:
-            self._finish()
-            return
         if state != self.state or state == limits.IDLE:
             self.since = self.lane.second
         self.state = state
+
+    def _end_if_done(self) -> None:
+        """Ends a half-closed connection when everything that it asked is answered; a part of a head is not."""
+        if self.ended and self.state <= limits.READING and not (self.scheduled or (self.stalled and self.buffer)):
+            self._finish()
 
     def _schedule(self) -> None:
         """Goes on with the buffer in the next turn of the loop."""
         if self.buffer and not self.scheduled:
             self.scheduled = True
             self.gate.call_soon(self._on_turn)
+        self._end_if_done()
 
     def _on_turn(self) -> None:
         self.scheduled = False
         if self.state < limits.EXCHANGE:
             self._advance()
 
-    def _update_reading(self) -> None:
+    def update_reading(self) -> None:
         """Pauses reading while answers are unsent, too many are waited for, or too much is unjudged."""
         full = self.queue is not None and len(self.queue) >= limits.WAITING_MAX
-        pause = self.stalled or full or len(self.buffer) > limits.BUFFER_BYTES_MAX
+        held = len(self.buffer) if self.exchange is None else self.exchange.held_bytes
+        pause = self.stalled or full or held > limits.BUFFER_BYTES_MAX
         if self.state >= limits.LINGERING or pause == self.paused:
             return
         self.paused = pause
@@ -342,9 +348,10 @@ class Connection:
             self.transport.resume_reading()
 
     def _finish(self, gently: bool = False) -> None:
-        """Ends the connection; `gently` when the client may still be sending, so that no reset eats the answer."""
+        """Ends the connection; gently when the client may still be sending, so that no reset eats the answer."""
         if self.state >= limits.LINGERING:
             return
+        gently = gently or self.paused or self.buffer != _no_bytes or self.gate.draining
         self.buffer = _no_bytes
         self.queue = None
         self.since = self.lane.second

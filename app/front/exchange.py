@@ -4,31 +4,37 @@ In: bytes from the connection. Out: calls of Tornado's documented interface (`st
 and this `HTTPConnection`), the answer's bytes through h11, and at the end the bytes that came behind the request.
 A GET of a slug that was merely spelled oddly is not given to the application: the connection answers it as ever.
 
-Bodies are limited before they are read: 1 MiB unless the handler's `prepare` asked for more by
-`set_max_body_size`, which Tornado awaits before the first byte. A streamed answer obeys the client's pace: the future
-of a write is done only when the transport takes more.
+    HEAD     until h11 has a whole head: at most HEAD_BYTES_MAX, however it was cut into packets, and HEAD_S
+    BODY     until its end: at most 1 MiB unless the handler's `prepare` asked for more by `set_max_body_size`, which
+             Tornado awaits before the first byte; at most BODY_S, not counting that wait
+    ANSWER   the handler runs; what the client sends meanwhile is kept, and reading pauses when it is much
+
+A streamed answer obeys the client's pace: the future of a write is done only when the transport takes more.
 The only file of the front that knows Tornado.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 import h11
 from tornado import httputil
 
+from app.front import limits
 from app.front.gate import Gate, Owner
 from app.front.head import HEAD_BYTES_MAX, Careful
+from app.front.request import Asked, RefusedError, read_request
 
 __all__ = ["BODY_BYTES_MAX", "TornadoExchange"]
 
 BODY_BYTES_MAX = 1024 * 1024
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
+#: What chunked coding may add to a body: 8 bytes for each, which chunks of one byte stay below, and some.
+OVERHEAD_BYTES_MAX = 64 * 1024
+EVENTS_MAX = 256  # of h11 in one go, about 5 ms; then other connections get their turn
 
 
 class RequestContext:
@@ -57,35 +63,57 @@ class TornadoExchange(httputil.HTTPConnection):
         remote: Callable[[bytes, list[tuple[bytes, bytes]]], tuple[str, str]],
     ) -> None:
         self.is_receiving = True
+        self.since = gate.lane.second
         self.context = RequestContext("", "http", None)
         self._owner = owner
         self._gate = gate
         self._application = application
         self._remote = remote
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX - 1)
+        self._unjudged = b""  # what h11 was not given yet
+        self._head = b""  # the raw head, as far as it came
+        self._asked: Asked | None = None
+        self._slug: tuple[bytes, Careful] | None = None  # a head for the front to answer, and what it asks for
         self._delegate: httputil.HTTPMessageDelegate | None = None
-        self._slug: tuple[bytes, Careful] | None = None
+        self._raw_bytes = 0
         self._body_bytes = 0
         self._body_bytes_max = BODY_BYTES_MAX
-        self._declared_bytes = 0
-        self._is_head = False
-        self._is_admitted = False
+        self._has_ended = False
         self._is_waiting = False
+        self._is_scheduled = False
         self._is_over = False
         self._close_callback: Callable[[], None] | None = None
         self._unsent: list[asyncio.Future[None]] = []
 
     # What the connection calls.
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that wait until the handler, or the answer, is ready for them."""
+        return len(self._unjudged)
+
     def feed(self, data: bytes) -> None:
         """More bytes of the request, or of what comes behind it."""
-        self._h11.receive_data(data)
+        self._unjudged += data
         self._pump()
 
     def on_end(self) -> None:
         """The client will send no more."""
-        self._h11.receive_data(b"")
+        self._has_ended = True
         self._pump()
+
+    def expire(self, second: int) -> None:
+        """Ends a request that takes too long to arrive; a running handler has limits of its own."""
+        if self._is_over or self._is_waiting or not self.is_receiving:
+            return
+        aged_s = second - self.since
+        if self._asked is None and aged_s > limits.HEAD_S:
+            self._gate.expired += 1
+            self._is_over = True
+            self._owner.transport.close()
+        elif self._asked is not None and aged_s > limits.BODY_S:
+            self._gate.expired += 1
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
     def on_writable(self) -> None:
         """The client has read what waited for it."""
@@ -149,26 +177,59 @@ class TornadoExchange(httputil.HTTPConnection):
             raise
         self._is_over = True
         self._close_callback = None
-        reusable = self._is_reusable()
-        rest = bytes(self._h11.trailing_data[0]) if reusable else b""
-        self._owner.exchange_done(rest, not reusable)
+        self._owner.exchange_done(*self._rest())
 
     # From h11's events to the delegate's methods.
 
     def _pump(self) -> None:
         try:
-            while not self._is_over and not self._is_waiting and self.is_receiving:
+            for _ in range(EVENTS_MAX):
+                if self._is_over or self._is_waiting or not self.is_receiving:
+                    return
                 event = self._h11.next_event()
                 if event is h11.NEED_DATA:
-                    if self._h11.they_are_waiting_for_100_continue and self._slug is None:
-                        self._write(self._send(h11.InformationalResponse(status_code=100, headers=[])))
-                    return
-                if not self._take(event):
+                    if not self._give():
+                        if self._h11.they_are_waiting_for_100_continue:
+                            self._write(self._send(h11.InformationalResponse(status_code=100, headers=[])))
+                        return
+                elif not self._take(event):
                     return
         except h11.RemoteProtocolError as error:
             self._refuse(error.error_status_hint)
+        except RefusedError as refused:
+            self._refuse(refused.status)
         except httputil.HTTPInputError:  # what Tornado finds wrong with a request that h11 passed
             self._refuse(HTTPStatus.BAD_REQUEST)
+        else:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._gate.call_soon(self._on_turn)
+
+    def _on_turn(self) -> None:
+        self._is_scheduled = False
+        self._pump()
+        if not self._is_over:
+            self._owner.update_reading()
+
+    def _give(self) -> bool:
+        """Gives h11 what came, never more than makes its unfinished line or head too long; False when none is left.
+
+        So whether a head is too long does not hang on how it was cut into packets: h11 limits only unfinished ones.
+        """
+        if self._unjudged:
+            room = HEAD_BYTES_MAX - len(self._h11.trailing_data[0])
+            part, self._unjudged = self._unjudged[:room], self._unjudged[room:]
+            if self._asked is None:
+                self._head += part
+            self._raw_bytes += len(part)
+            self._h11.receive_data(part)
+            return True
+        if self._has_ended:
+            self._h11.receive_data(b"")
+        return self._has_ended
 
     def _take(self, event: Any) -> bool:
         """One event; False when no more shall be asked for now."""
@@ -177,8 +238,9 @@ class TornadoExchange(httputil.HTTPConnection):
         if isinstance(event, h11.Data):
             self._body_bytes += len(event.data)
             if self._body_bytes > self._body_bytes_max:
-                self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-                return False
+                raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            if self._raw_bytes > OVERHEAD_BYTES_MAX + 9 * self._body_bytes:
+                raise RefusedError(HTTPStatus.BAD_REQUEST)
             if self._delegate is not None:
                 self._await(self._delegate.data_received(bytes(event.data)))
             return True
@@ -190,46 +252,34 @@ class TornadoExchange(httputil.HTTPConnection):
         return False
 
     def _on_request(self, event: h11.Request) -> bool:
-        self._is_head = event.method == b"HEAD"
-        if event.http_version not in (b"1.0", b"1.1"):
-            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-            return False
+        asked = self._asked = read_request(event)
+        self.since = self._gate.lane.second
+        self._raw_bytes = len(self._h11.trailing_data[0])
         fields = list(event.headers.raw_items())
-        target, host = _origin_form(event.target, next((v for n, v in event.headers if n == b"host"), b""))
-        if not _HOST.fullmatch(host) or (not host and event.http_version == b"1.1"):
-            self._refuse(HTTPStatus.BAD_REQUEST)
-            return False
-        self._declared_bytes = next((int(v) for n, v in event.headers if n == b"content-length" and len(v) < 19), 0)
-        path, _, query = target.partition(b"?")
-        if event.method in (b"GET", b"HEAD") and self._is_slug(path):
-            decoded = unquote_to_bytes(path)
-            head = b"%s %s HTTP/%s\r\n" % (event.method, target, event.http_version)
-            head += b"".join(name + b": " + value + b"\r\n" for name, value in fields) + b"\r\n"
-            found = Careful(
-                is_head=event.method == b"HEAD",
-                path=decoded,
-                query=b"?" + query if query else b"",
-                host=host,
-                close=False,
-            )
-            self._slug = (head, found)
-            return True
-        return self._start(event, target, host, fields)
+        path, mark, query = asked.target.partition(b"?")
+        decoded = unquote_to_bytes(path)
+        if not self._gate.is_ours(decoded):
+            return self._start(event, asked, fields)
+        if event.method == b"CONNECT":  # what follows it may be meant for a tunnel, and is no request
+            raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED)
+        head = b"%s %s HTTP/%s\r\n" % (event.method, asked.target, event.http_version)
+        head += b"".join(name + b": " + value + b"\r\n" for name, value in fields) + b"\r\n"
+        is_head = event.method == b"HEAD"
+        self._slug = head, Careful(is_head=is_head, path=decoded, query=mark + query, host=asked.host, close=False)
+        self._admit_body()
+        return True
 
-    def _is_slug(self, path: bytes) -> bool:
-        return path.startswith(b"/") and path != b"/" and not self._gate.is_reserved(unquote_to_bytes(path))
-
-    def _start(self, event: h11.Request, target: bytes, host: bytes, fields: list[tuple[bytes, bytes]]) -> bool:
+    def _start(self, event: h11.Request, asked: Asked, fields: list[tuple[bytes, bytes]]) -> bool:
         headers = httputil.HTTPHeaders()
         for name, value in fields:
             headers.add(name.decode("latin-1"), value.decode("latin-1"))
-        if host:
-            headers["Host"] = host.decode("latin-1")
+        if asked.host:
+            headers["Host"] = asked.host.decode("latin-1")
         address, protocol = self._remote(self._owner.peer, fields)
         self.context = RequestContext(address, protocol, (address, 0))
         line = httputil.RequestStartLine(
             event.method.decode("latin-1"),
-            target.decode("latin-1"),
+            asked.target.decode("latin-1"),
             "HTTP/" + event.http_version.decode("latin-1"),
         )
         self._delegate = self._application.start_request(self, self)
@@ -244,22 +294,30 @@ class TornadoExchange(httputil.HTTPConnection):
             return
         future = asyncio.ensure_future(result)
         if future.done():
+            future.result()
             return
         self._is_waiting = True
         future.add_done_callback(self._on_ready)
 
-    def _on_ready(self, _: Any) -> None:
+    def _on_ready(self, future: asyncio.Future[Any]) -> None:
         self._is_waiting = False
-        if not self._is_over:
+        if future.cancelled() or future.exception() is not None:
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
+            future.result()
+        if self._is_over:
+            return
+        self.since = self._gate.lane.second
+        try:
             self._admit_body()
-            self._pump()
+        except RefusedError as refused:
+            self._refuse(refused.status)
+        self._on_turn()
 
     def _admit_body(self) -> None:
         """Refuses a declared body over the limit, once the handler had its chance to raise it."""
-        if not self._is_admitted:
-            self._is_admitted = True
-            if self._declared_bytes > self._body_bytes_max:
-                self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        assert self._asked is not None
+        if (self._asked.body_bytes or 0) > self._body_bytes_max:
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     def _on_complete(self) -> None:
         self.is_receiving = False
@@ -272,9 +330,15 @@ class TornadoExchange(httputil.HTTPConnection):
         # h11 says whether the connection may go on, also after an upgrade that was offered and declined.
         self._send(h11.Response(status_code=HTTPStatus.FOUND, headers=[(b"Content-Length", b"0")]))
         self._send(h11.EndOfMessage())
-        found.close = not self._is_reusable()
-        rest = b"" if found.close else bytes(self._h11.trailing_data[0])
-        self._owner.answer_slug(head, found, rest)
+        rest, close = self._rest()
+        if head.startswith((b"GET ", b"HEAD ")):
+            found.close = close
+            self._owner.answer_slug(head, found, rest)
+            return
+        close = close or self._gate.draining
+        refusal = self._gate.book.failure(HTTPStatus.METHOD_NOT_ALLOWED, head, is_head=False, close=close)
+        self._owner.transport.write(refusal)
+        self._owner.exchange_done(rest, close)
 
     def _refuse(self, status: int) -> None:
         """Answers a request that cannot be accepted, if no answer has begun, and ends the connection."""
@@ -282,16 +346,19 @@ class TornadoExchange(httputil.HTTPConnection):
             return
         self._is_over = True
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            book = self._gate.book
-            self._owner.transport.write(
-                book.failure(status, b"\nAccept: application/json\n", is_head=self._is_head, close=True)
-            )
+            is_api = b" /api/" in self._head[:20]
+            shown = b"\nAccept: application/json\n" if is_api else self._head
+            is_head = self._head.startswith(b"HEAD ")
+            self._owner.transport.write(self._gate.book.failure(status, shown, is_head=is_head, close=True))
         if self._delegate is not None:
             self._delegate.on_connection_close()
         self._owner.exchange_done(b"", True)
 
-    def _is_reusable(self) -> bool:
-        return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
+    def _rest(self) -> tuple[bytes, bool]:
+        """What came behind the request, and whether the connection ends instead."""
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            return bytes(self._h11.trailing_data[0]) + self._unjudged, False
+        return b"", True
 
     def _send(self, event: Any) -> bytes:
         return self._h11.send(event) or b""
@@ -305,15 +372,3 @@ class TornadoExchange(httputil.HTTPConnection):
         else:
             future.set_result(None)
         return future
-
-
-def _origin_form(target: bytes, host: bytes) -> tuple[bytes, bytes]:
-    """(target, Host) of a request: an absolute-form target carries the host itself (RFC 9112 3.2.2)."""
-    if not target[:8].lower().startswith((b"http://", b"https://")):
-        return target, host
-    try:
-        parts = urlsplit(target)
-    except ValueError:
-        return target, b" "  # no valid host: refused
-    path = parts.path or b"/"
-    return path + (b"?" + parts.query if parts.query else b""), parts.netloc

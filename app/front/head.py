@@ -8,7 +8,7 @@ accepts with the same meaning:
              allowed, `Connection: close`
     careful  exactly one head, HTTP/1.0 or 1.1, headers in any order and spelling, any path
 
-A plain head has CRLF line ends throughout, no NUL, no bare CR or LF, no folded line, no space before a colon,
+A plain head has CRLF line ends throughout, no NUL, VT or FF, no bare CR or LF, no folded line, no space before a colon,
 one Host (RFC 9112 3.2), and no header that changes framing or connection handling but Connection.
 
 Interpreted, the judges are regular expressions; compiled, the first two are one scan over a table of character
@@ -33,7 +33,7 @@ HEAD_BYTES_MAX = 16 * 1024
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _SLUG = rb"([\w-]{1,64}+)"
-_QUERY = rb"(?:\?[!-~]*+)?+"
+_QUERY = rb"(?:\?[!\"$-~]*+)?+"  # visible ASCII but "#", which no request-target holds (RFC 9112 3.2)
 _HOST = rb"((?:[A-Za-z0-9.-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5}+)?+)"
 _VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]*+\r\n"
 #: Headers that change framing or the connection, or that must be unique: never skipped over as "some header".
@@ -71,7 +71,7 @@ _KEEP_OR_CLOSE = _common(rb"(?:Connection: (?:keep-alive|(close))\r\n)?+").match
 _CONNECTION = rb"(?i:connection):[ \t]*+(?:(?i:keep-alive)|((?i:close)))[ \t]*+\r\n"
 _HOST_LINE = rb"(?i:host):[ \t]*+" + _HOST + rb"[ \t]*+\r\n"
 _CAREFUL = re.compile(
-    rb"(GET|HEAD) (/[\w.~/-]*+)(?:(\?[!-~]*+))?+ HTTP/1\.([01])\r\n"
+    rb"(GET|HEAD) (/[\w.~/-]*+)(?:(\?[!\"$-~]*+))?+ HTTP/1\.([01])\r\n"
     + _OTHER
     + rb"(?:" + _HOST_LINE + _OTHER + rb"(?:" + _CONNECTION + _OTHER + rb")?+"
     + rb"|" + _CONNECTION + _OTHER + rb"(?:" + _HOST_LINE + _OTHER + rb")?+)?+"
@@ -126,26 +126,30 @@ def judge(head: bytes) -> Careful | None:
     )
 
 
-def could_be_plain(part: bytes) -> bool:
-    """Whether an incomplete head may still become plain; if not, h11 shall see it now, not when it is whole."""
+def could_be_plain(part: bytes, seen: int) -> bool:
+    """Whether an incomplete head may still become plain; if not, h11 shall see it now, not when it is whole.
+
+    `seen` bytes could, when they were all.
+    """
     starts = part.startswith((b"GET /", b"HEAD /")) or b"GET /".startswith(part) or b"HEAD /".startswith(part)
-    return starts and _BARE(part, 0, len(part) - 1 if part.endswith(b"\r") else len(part)) is None
+    return starts and _BARE(part, seen, len(part) - 1 if part.endswith(b"\r") else len(part)) is None
 
 
 def _class_of(byte: int) -> int:
-    """Bits: 1 slug, 2 token, 4 visible, 8 may start a special name, 16 header value, 32 host."""
+    """Bits: 1 slug, 2 token, 4 query, 8 may start a special name, 16 header value, 32 host."""
     char = chr(byte)
     word = char.isascii() and (char.isalnum() or char in "_-")
     return (
         word * 1
         | (word or (char != "" and char in "!#$%&'*+.^`|~")) * 2
-        | (0x21 <= byte <= 0x7E) * 4
+        | (0x21 <= byte <= 0x7E and char != "#") * 4
         | (char.lower() in "cteukhp") * 8
         | (byte == 9 or (byte >= 32 and byte != 127)) * 16
         | (char.isascii() and (char.isalnum() or char in ".-")) * 32
     )
 
 
+_BYTES_MAX = cython.declare(cython.Py_ssize_t, HEAD_BYTES_MAX)
 _CLASSES = cython.declare(bytes, bytes(_class_of(byte) for byte in range(256)))
 if cython.compiled:
     _CLASS = cython.declare(cython.p_uchar)
@@ -226,7 +230,7 @@ if cython.compiled:
         j: cython.Py_ssize_t
         end: cython.p_uchar
         found.close = False
-        if z < 32 or s[z - 1] != 10:
+        if z < 28 or z > _BYTES_MAX or s[z - 1] != 10:
             return False
         if memcmp(s, b"GET /", 5) == 0:
             a = 5
@@ -299,6 +303,6 @@ def plain(data: bytes, may_close: bool = False) -> Found | None:
             return None
         closing = b"close" if found.close else None
         return (data, data[found.slug : found.slug_end], data[found.host : found.host_end], closing)
-    if 0 in data:
+    if 0 in data or 11 in data or 12 in data or len(data) > HEAD_BYTES_MAX:  # what the expression does not look for
         return None
     return _KEEP_OR_CLOSE(data) if may_close else _KEEP(data)

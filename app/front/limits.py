@@ -11,6 +11,7 @@ __all__ = [
     "CLOSED",
     "EXCHANGE",
     "FIRST_BYTE_S",
+    "HEAD_S",
     "IDLE",
     "IDLE_S",
     "LINGERING",
@@ -27,8 +28,9 @@ IDLE, READING, WAITING, EXCHANGE, LINGERING, CLOSED = range(6)
 
 FIRST_BYTE_S = 5  # a client that connects and says nothing
 IDLE_S = 75  # nginx's keepalive_timeout, so that a proxy in front seldom meets a closing connection
+HEAD_S = 10  # for a whole head, from its first byte
 #: How long a connection may stay in a state; WAITING is bounded by the resolver, a running handler by itself.
-STATE_LIMIT_S = {IDLE: IDLE_S, READING: 10, LINGERING: 2}
+STATE_LIMIT_S = {IDLE: IDLE_S, READING: HEAD_S, LINGERING: 2}
 BODY_S = 30  # for the whole body of a request
 UNSENT_S = 60  # a client that reads nothing while answers wait for it
 TURN_ANSWERS_MAX = 64  # then other connections get their turn

@@ -22,6 +22,7 @@ PREFIX = b"HTTP/1.1 302 Found\r\nLocation: "
 _CACHE = b"\r\nCache-Control: private, no-store\r\nContent-Length: 0\r\n"
 _TEXTS = {
     HTTPStatus.BAD_REQUEST: "This request could not be understood.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "A short link can be asked for by GET and HEAD only.",
     HTTPStatus.NOT_FOUND: "There is no such short link.",
     HTTPStatus.REQUEST_TIMEOUT: "The request did not arrive in time.",
     HTTPStatus.GONE: "This short link no longer leads anywhere.",
@@ -95,6 +96,8 @@ def _failure(status: HTTPStatus, kind: bytes, date: bytes, is_head: bool, close:
     ]
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         lines.append(b"Retry-After: %d" % RETRY_AFTER_S)
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        lines.append(b"Allow: GET, HEAD")
     if close:
         lines.append(b"Connection: close")
     return b"\r\n".join(lines) + b"\r\n" + date + b"\r\n" + (b"" if is_head else body)

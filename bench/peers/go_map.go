@@ -6,14 +6,12 @@ import (
 	"net/http"
 	"os"
 	"runtime"
-	"strconv"
 )
 
 func main() {
 	runtime.GOMAXPROCS(1)
-	count, _ := strconv.Atoi(os.Args[2])
-	links := make(map[string]string, count)
-	for n := 0; n < count; n++ {
+	links := make(map[string]string, 100000)
+	for n := 0; n < 100000; n++ {
 		links[fmt.Sprintf("/b%d", n)] = fmt.Sprintf("https://example.com/page/%d", n)
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -84,6 +85,14 @@ class EchoHandler(web.RequestHandler):
     post = put = delete = patch = options = head = get
 
 
+class SlowHandler(web.RequestHandler):
+    """Answers when the test lets it."""
+
+    async def get(self) -> None:
+        await self.settings["release"].wait()
+        self.write(self.request.path)
+
+
 class Front:
     """One gate with a known link `abc7`, and the connections made on it."""
 
@@ -93,7 +102,9 @@ class Front:
         self.resolver = QueuedResolver()
         table = Table(1_000)
         table.put(b"abc7", LINK + bytes(4) + TARGET)
-        application = web.Application([(r".*", EchoHandler)], log_function=lambda handler: None)
+        self.release = asyncio.Event()
+        handlers = [(r"/api/slow", SlowHandler), (r".*", EchoHandler)]
+        application = web.Application(handlers, log_function=lambda handler: None, release=self.release)
 
         def remote(peer: bytes, headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str]:
             return "192.0.2.7", "http"
@@ -126,11 +137,15 @@ class Front:
     def turn(self) -> None:
         """Turns of the loop, until nothing is left to do."""
         while self.soon or self.resolver.waiting:
-            soon = self.soon[:]
-            self.soon.clear()
-            for callback in soon:
-                callback()
-            self.resolver.answer_all()
+            self.turn_once()
+
+    def turn_once(self) -> None:
+        """One turn of the loop."""
+        soon = self.soon[:]
+        self.soon.clear()
+        for callback in soon:
+            callback()
+        self.resolver.answer_all()
 
     def feed(self, chunks: Iterable[bytes]) -> RecordingTransport:
         """One connection's whole life."""

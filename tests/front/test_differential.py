@@ -14,7 +14,7 @@ from tests.front.corpus import STREAMS
 from tests.front.harness import HOST, OK, Expected, Front, answers
 
 SEED = int(os.environ.get("FUZZ_SEED", "5"))
-REFUSED = (400, 413, 431, 501, 505)  # what h11 and the body limit refuse with
+REFUSED = (400, 405, 413, 431, 501, 505)  # what h11, the body limit and CONNECT are refused with
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "6000"))
 
 
@@ -53,7 +53,11 @@ def check(raw: bytes, chunks: Iterable[bytes]) -> None:
     expected = Expected(raw)
     front, out, ended = run(chunks)
     out = out.replace(b"HTTP/1.1 100 \r\n\r\n", b"")
-    statuses = answers(out, [method for method, _, _ in expected.requests])
+    methods = [method for method, _, _ in expected.requests]
+    try:
+        statuses = answers(out, methods)
+    except h11.RemoteProtocolError:  # a HEAD that h11 refuses is still answered as a HEAD
+        statuses = answers(out, [*methods, b"HEAD"])
     whole = len(expected.requests)
     good = [status for status in statuses if status not in REFUSED]
     assert len(good) <= whole, f"answered {len(good)} requests where h11 saw {whole}"
