@@ -20,12 +20,12 @@ lint: $(VENV)/.tests  ## Set up and check format, style, types and imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.tests  ## Compare redirects with peers on this machine
+bench: $(VENV)/.benches  ## Compare redirects with peers on this machine (15 minutes)
 	$(BIN)/python -m bench.redirects
 
 bench-tools:  ## Install what bench compares with (Debian, as root); starts no service
 	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d
-	apt-get update -qq && apt-get install -y --no-install-recommends wrk nginx-light golang-go
+	apt-get update -qq && apt-get install -y --no-install-recommends wrk nginx-light golang-go nodejs gcc libc6-dev
 	rm -f /usr/sbin/policy-rc.d
 
 clean:  ## Remove what was built; keeps var/ (your data)
@@ -44,4 +44,8 @@ $(VENV)/.runs: setup.cfg setup.py pyproject.toml constraints.txt $(VENV)/bin/pip
 
 $(VENV)/.tests: $(VENV)/.runs
 	$(BIN)/pip install -q -c constraints.txt -e '.[embedded,test]'
+	@touch $@
+
+$(VENV)/.benches: $(VENV)/.tests
+	$(BIN)/pip install -q -c constraints.txt -e '.[embedded,test,bench]'
 	@touch $@

@@ -132,6 +132,12 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise ValueError("a list of addresses or networks such as 10.0.0.0/8, ::1") from None
 
 
+def _header_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", text.strip()):
+        raise ValueError("a header's name such as CF-IPCountry")
+    return text.strip()
+
+
 def _key(text: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]{20,200}", text):
         raise ValueError("20 to 200 visible ASCII characters")
@@ -222,6 +228,18 @@ class Settings:
         "BOLTLINK_HOT_LINKS", _whole(100, 100_000_000), "100000", "links kept in each web process's memory"
     )
     geoip_db: Path | None = _setting("BOLTLINK_GEOIP_DB", _path, None, "MMDB file that maps addresses to countries")
+    country_header: str | None = _setting(
+        "BOLTLINK_COUNTRY_HEADER",
+        _header_name,
+        None,
+        "header with the visitor's country, believed from trusted proxies: CF-IPCountry behind Cloudflare",
+    )
+    excluded_networks: tuple[Network, ...] = _setting(
+        "BOLTLINK_EXCLUDED_NETWORKS",
+        _networks,
+        "",
+        "addresses whose requests are no clicks, such as your own: counted apart",
+    )
     aggregators: int = _setting("BOLTLINK_AGGREGATORS", _whole(1, 64), "1", "aggregator processes of this node")
     memory_limit: int = _setting(
         "BOLTLINK_MEMORY_LIMIT", parse_size, "500MB", "a web process or worker above this is restarted"

@@ -1,293 +1,186 @@
 """Redirects of BoltLink and its peers, one by one and interleaved, on this machine.
 
-`python -m bench.redirects [--seconds N] [--rounds N] [--case NAME] [--json]`. The server runs on CPU 0, the load on
-CPU 1. BoltLink is the product as shipped: one web process, strict heads, journal, metrics, Date. Its aggregator is
-stopped while the load runs (it would share the load's CPU) and works between rounds, so that segments are reused as
-they are in use. Ratios are medians of rounds against nginx's `return 302` in the same round.
+`python -m bench.redirects [--case NAME …] [--servers PART …] [--seconds N] [--rounds N] [--json] …`
+
+The server runs on CPU 0, the load, the stores and the aggregator on CPU 1. BoltLink is the product as shipped: one web
+process, strict heads, journal, metrics, Date. Each round asks every server once, so that a slow minute of the machine
+meets all; ratios are taken within a round. After each run the journal's records are compared with the answers.
+Kept in bench/results/redirects.json, case by case: cases may be measured one at a time, and `--report` prints all.
+Exit status 1 when an answer was not the wanted one, or a click is missing. May import: all of bench.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
+import random
 import shutil
 import signal
-import socket
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import httpx
+from bench.cases import CASES, Case, traffic_of
+from bench.chart import draw
+from bench.load import Run, Traffic, run_generator, run_wrk
+from bench.machine import RESULTS, keep_json, machine_line, read_kept
+from bench.profiler import profile
+from bench.report import findings, report
+from bench.servers import Server, available, start_servers
 
-from app.settings import Settings
-from app.stores import mongodb_socket
-from app.stores.replica_set import ensure_replica_set
-from bench.load import Run, run_wrk, write_requests
+__all__ = ["main", "select"]
 
-ROOT = Path(__file__).resolve().parents[1]
-PEERS = ROOT / "bench" / "peers"
-LINKS = 1_000
-SERVER_CPU = 0
-KEY = "blk_bench_only_bench_only_bench_only"
-BASE = "nginx return"
-
-
-class Server:
-    """One running server: where it listens, and whose CPU time counts."""
-
-    def __init__(self, port: int, process: subprocess.Popen[bytes], between: Callable[[], None] = lambda: None) -> None:
-        self.port = port
-        self.process = process
-        self.between = between
+KEPT = "redirects"
+WARM_DEPTH = 16
 
 
-def start(stack: ExitStack, command: list[str], folder: Path, **options: Any) -> subprocess.Popen[bytes]:
-    """Starts a program that ends with `stack`."""
-    log = stack.enter_context((folder / "log").open("ab"))
-    process = subprocess.Popen(command, stdout=log, stderr=log, **options)
-    stack.callback(process.wait)
-    stack.callback(process.terminate)
-    return process
-
-
-def pinned(*command: str) -> list[str]:
-    """A command on the server's CPU."""
-    return ["taskset", "-c", str(SERVER_CPU), *command]
-
-
-def wait_for_port(port: int) -> None:
-    """Returns when somebody listens."""
-    for _ in range(600):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise SystemExit(f"nobody listens on {port}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def nginx(config: str) -> Callable[[ExitStack, Path], Server]:
-    """nginx with a configuration of ours."""
-
-    def make(stack: ExitStack, folder: Path) -> Server:
-        port = free_port()
-        (folder / "links.map").write_text("".join(f"/b{n} https://example.com/page/{n};\n" for n in range(100_000)))
-        (folder / "nginx.conf").write_text((PEERS / config).read_text().replace("@PORT@", str(port)))
-        program = shutil.which("nginx") or "/usr/sbin/nginx"
-        process = start(stack, pinned(program, "-p", str(folder), "-c", str(folder / "nginx.conf")), folder)
-        return Server(port, process)
-
-    return make
-
-
-def program(*command: str) -> Callable[[ExitStack, Path], Server]:
-    """A peer that takes its port as its last argument."""
-
-    def make(stack: ExitStack, folder: Path) -> Server:
-        port = free_port()
-        return Server(port, start(stack, pinned(*command, str(port)), folder))
-
-    return make
-
-
-def go_server(stack: ExitStack, folder: Path) -> Server:
-    """The Go peer, built here."""
-    binary = folder / "go_map"
-    environ = {**os.environ, "GOCACHE": str(folder / "cache"), "GO111MODULE": "off"}
-    subprocess.run(["go", "build", "-o", str(binary), str(PEERS / "go_map.go")], check=True, env=environ)
-    return program(str(binary))(stack, folder)
-
-
-def boltlink(*, compiled: bool) -> Callable[[ExitStack, Path], Server]:
-    """One web process with engines of its own; `compiled` False runs a copy of the source without extensions."""
-
-    def make(stack: ExitStack, folder: Path) -> Server:
-        source = ROOT
-        if not compiled:
-            source = folder / "source"
-            for package in ("app", "workers"):
-                shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-        state = folder / "s"
-        environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("BOLTLINK_")},
-            "BOLTLINK_STATE_DIR": str(state),
-            "BOLTLINK_PORT": str(free_port()),
-            "BOLTLINK_METRICS_PORT": str(free_port()),
-            "BOLTLINK_ADMIN_KEY": KEY,
-            "PYTHONPATH": str(source),
-        }
-        settings = Settings.from_environ(environ)
-        (state / "run").mkdir(parents=True, mode=0o700)
-        for engine in ("redis", "mongod"):
-            start(stack, [sys.executable, "-m", "app.stores.embedded", engine], folder, env=environ, cwd=source)
-        ensure_replica_set(mongodb_socket(settings))
-        process = start(stack, pinned(sys.executable, "-m", "app.main"), folder, env=environ, cwd=source)
-        wait_for_port(settings.port)
-        make_links(settings.port, expect_compiled=compiled)
-
-        def aggregate() -> None:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "workers.aggregator"], env=environ, cwd=source, stdout=subprocess.DEVNULL
-            )
-            wait_until_applied(settings.metrics_port)
-            worker.send_signal(signal.SIGTERM)
-            worker.wait()
-
-        return Server(settings.port, process, aggregate)
-
-    return make
-
-
-def make_links(port: int, *, expect_compiled: bool) -> None:
-    """The links b0, b1, …; and proof of which hot path is measured."""
-    headers = {"Authorization": f"Bearer {KEY}"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30, trust_env=False) as client:
-        while client.get("/ready").status_code != 200 or client.get("/api/v1/links").status_code != 200:
-            time.sleep(0.1)
-        found = client.get("/health").json()["hot_path"]
-        assert found == ("compiled" if expect_compiled else "interpreted"), found
-        for number in range(LINKS):
-            wish = {"target": f"https://example.com/page/{number}", "slug": f"b{number}"}
-            assert client.post("/api/v1/links", json=wish).status_code == 201
-            assert client.get(f"/b{number}").status_code == 302
-
-
-def wait_until_applied(port: int) -> None:
-    """Returns when the statistics hold everything that was journaled."""
-    for _ in range(1200):
-        text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=30).text
-        counts = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("boltlink_clicks_"))
-        if counts["boltlink_clicks_journaled_total"] == counts["boltlink_clicks_aggregated_total"]:
-            return
-        time.sleep(0.1)
-    raise SystemExit("the aggregator does not keep up")
-
-
-def peers() -> dict[str, Callable[[ExitStack, Path], Server]]:
-    """Those that this machine has; the others are named."""
-    found: dict[str, Callable[[ExitStack, Path], Server]] = {}
-    if shutil.which("nginx") or Path("/usr/sbin/nginx").exists():
-        found |= {BASE: nginx("nginx_return.conf"), "nginx map+log": nginx("nginx_map.conf")}
-    if shutil.which("go"):
-        found["Go net/http"] = go_server
-    if shutil.which("node"):
-        found["node http"] = program("node", str(PEERS / "node_map.js"))
-    found["Tornado handler"] = program(sys.executable, str(PEERS / "tornado_dict.py"))
-    found["boltlink interpreted"] = boltlink(compiled=False)
-    if list((ROOT / "app").rglob("*.so")):
-        found["boltlink compiled"] = boltlink(compiled=True)
-    for name, is_there in (("nginx", BASE in found), ("go", "Go net/http" in found), ("node", "node http" in found)):
-        if not is_there:
-            print(f"{name} is missing: not compared (make bench-tools)", file=sys.stderr)
-    return found
-
-
-@contextmanager
-def running() -> Iterator[dict[str, Server]]:
-    """All servers, each in a folder of its own."""
-    with ExitStack() as stack:
-        servers = {}
-        for name, make in peers().items():
-            folder = Path(tempfile.mkdtemp(prefix="bb-"))
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            servers[name] = make(stack, folder)
-            wait_for_port(servers[name].port)
-        yield servers
-
-
-def cases(folder: Path) -> dict[str, Path]:
-    """Prepared requests of each case."""
-    paths = [f"/b{number}" for number in range(LINKS)]
-    kinds: dict[str, dict[str, Any]] = {
-        "keep-alive": {"paths": paths},
-        "new connection": {"paths": paths, "close": True},
-        "pipelined x16": {"paths": paths, "pipeline": 16},
-        "unknown slugs": {"paths": [f"/nosuch{number}" for number in range(LINKS)]},
-    }
-    files = {}
-    for name, options in kinds.items():
-        files[name] = folder / (name.replace(" ", "_") + ".bin")
-        write_requests(files[name], **options)
-    return files
-
-
-def measure(seconds: float, rounds: int, wanted: str) -> dict[str, dict[str, list[Run]]]:
-    """case -> server -> runs."""
-    results: dict[str, dict[str, list[Run]]] = {}
-    with running() as servers, tempfile.TemporaryDirectory() as scratch:
-        for case, requests in cases(Path(scratch)).items():
-            if wanted not in case:
-                continue
-            rows = results[case] = {name: [] for name in servers}
-            for _ in range(rounds):
-                for name, server in servers.items():
-                    rows[name].append(run_wrk(server.port, server.process.pid, requests, seconds, Path(scratch)))
-                    server.between()
-            print(f"{case}: done", file=sys.stderr)
-    return results
-
-
-def table(results: dict[str, dict[str, list[Run]]]) -> str:
-    """Markdown: medians, and ratios against nginx's return in the same round."""
-    lines = []
-    for case, rows in results.items():
-        lines += [f"### {case}", "", "| server | requests/s | x nginx | CPU µs | p50 ms | p99 ms | errors |"]
-        lines.append("|---|--:|--:|--:|--:|--:|--:|")
-        base = rows.get(BASE)
-        for name, runs in rows.items():
-            ratio = statistics.median(r.rate / b.rate for r, b in zip(runs, base, strict=True)) if base else 0.0
-            row = [statistics.median(getattr(run, field) for run in runs) for field in ("rate", "cpu_us", "p50", "p99")]
-            errors = sum(run.errors for run in runs)
-            lines.append(
-                f"| {name} | {row[0]:,.0f} | {ratio:.2f} | {row[1]:.1f} | {row[2]:.2f} | {row[3]:.2f} | {errors} |"
-            )
-        lines.append("")
-    return "\n".join(lines)
-
-
-def machine() -> str:
-    """What it ran on."""
-    names = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+def main(words: Sequence[str] | None = None) -> int:
+    """Measures, keeps and prints."""
+    options = _parser().parse_args(words)
+    # So that no server is left behind when this is told to end.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    if not options.report:
+        _measure(options)
+    kept = read_kept(KEPT, options.out)
+    results = {name: _runs(case["rows"]) for name, case in kept.items()}
+    text = report(results, "\n".join(dict.fromkeys(case["heading"] for case in kept.values())))
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "redirects.md").write_text(text)
+    note = draw(results, options.out / "redirects.png")
+    if note:
+        print(note, file=sys.stderr)
+    print(json.dumps(kept) if options.json else text)
+    measured = options.case or list(results)
+    wrong = [
+        line
+        for case in CASES
+        if case.name in measured and case.name in results
+        for line in findings(case, results[case.name])
     ]
-    return f"{os.cpu_count()} CPUs, {names[0] if names else platform.processor()}, Linux {platform.release()}"
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
 
 
-def main() -> None:
-    """Measures and prints; keeps the table in bench/results."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each run")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--case", default="", help="only cases with this in their name")
-    parser.add_argument("--json", action="store_true", help="for machines")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that no server is left behind
-    results = measure(options.seconds, options.rounds, options.case)
-    when = f"{time.strftime('%Y-%m-%d')}, {options.rounds} rounds of {options.seconds:g} s"
-    text = f"{machine()}, {when}\n\n{table(results)}"
-    (ROOT / "bench" / "results" / "redirects.md").write_text(text)
-    if options.json:
-        print(
-            json.dumps({c: {n: [asdict(r) for r in runs] for n, runs in rows.items()} for c, rows in results.items()})
-        )
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.redirects", description=(__doc__ or "").split("\n", 1)[0])
+    names = ", ".join(case.name for case in CASES)
+    parser.add_argument("--case", action="append", help=f"measure this one (may be repeated): {names}")
+    parser.add_argument("--servers", action="append", help="only servers with this in their name (may be repeated)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each run (default 2)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each server is asked (default 3)")
+    parser.add_argument("--aggregator", choices=("stopped", "running"), default="stopped", help="beside the load")
+    parser.add_argument("--hot-links", type=int, help="BOLTLINK_HOT_LINKS where all links are to be in memory")
+    parser.add_argument("--profile", action="store_true", help="show where BoltLink's time goes (perf)")
+    parser.add_argument("--report", action="store_true", help="measure nothing, print what was kept")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default bench/results)")
+    parser.add_argument("--json", action="store_true", help="for machines: every run of every case")
+    return parser
+
+
+def select(names: Sequence[str] | None) -> list[Case]:
+    """The cases of these names, all without any, ordered by the servers they share. Ends the program at a wrong one."""
+    known = {case.name: case for case in CASES}
+    wrong = [name for name in names or () if name not in known]
+    if wrong:
+        raise SystemExit(f"no case {', '.join(wrong)}; there are {', '.join(known)}")
+    return sorted((known[name] for name in names or known), key=lambda case: case.links)
+
+
+def _measure(options: argparse.Namespace) -> None:
+    reasons = available()
+    if shutil.which("wrk") is None:
+        reasons["wrk"] = "wrk is missing (make bench-tools)"
+    for reason in dict.fromkeys(filter(None, reasons.values())):
+        print(f"{reason}: not compared", file=sys.stderr)
+
+    def is_wanted(name: str) -> bool:
+        is_there = not any(reason for server, reason in reasons.items() if name.startswith(server))
+        return is_there and (not options.servers or any(part in name for part in options.servers))
+
+    cases = [case for case in select(options.case) if case.tool != "wrk" or shutil.which("wrk")]
+    for links, group in groupby(cases, key=lambda case: case.links):
+        members = list(group)
+        names = [name for name in dict.fromkeys(name for case in members for name in case.servers) if is_wanted(name)]
+        hot_links = options.hot_links or (links * 6 // 5 if links > 100_000 else None)
+        with ExitStack() as stack:
+            _say(f"starting {len(names)} servers with {links:,} links")
+            servers = start_servers(
+                stack, names, links=links, hot_links=hot_links, is_aggregated=options.aggregator == "running"
+            )
+            for case in members:
+                _keep(case, _measure_case(case, servers, options), options)
+
+
+def _measure_case(case: Case, servers: dict[str, Server], options: argparse.Namespace) -> dict[str, list[Run]]:
+    """Row -> its runs."""
+    chosen = [servers[name] for name in case.servers if name in servers]
+    rng = random.Random(11)
+    with tempfile.TemporaryDirectory() as folder:
+        traffic = traffic_of(case, Path(folder))
+        for server in chosen:
+            _warm(case, server, next(iter(traffic.values())))
+        rows: dict[str, list[Run]] = {server.name + kind: [] for server in chosen for kind in traffic}
+        for number in range(1, options.rounds + 1):
+            for server in chosen:
+                for kind, wanted in traffic.items():
+                    asked = replace(wanted, skip=rng.randrange(1 << 30))
+                    rows[server.name + kind].append(_run(case, server, asked, options.seconds))
+            _say(f"{case.name}: round {number} of {options.rounds}")
+        for server in chosen:
+            if options.profile and server.product is not None:
+                _profile(case, server, next(iter(traffic.values())), options)
+    return rows
+
+
+def _profile(case: Case, server: Server, traffic: Traffic, options: argparse.Namespace) -> None:
+    text = profile(server, lambda: _run(case, server, traffic, options.seconds))
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / f"profile-{case.name}-{server.name.replace(' ', '-')}.txt").write_text(text)
+    _say(f"{case.name}, {server.name}:\n{text}")
+
+
+def _warm(case: Case, server: Server, traffic: Traffic) -> None:
+    """Brings a case's links into BoltLink's memory, by asking for them."""
+    if server.product is not None and case.warm:
+        asked = replace(traffic, depth=WARM_DEPTH, close=False, rate=0.0)
+        run_generator(server.port, server.pid, asked, requests=case.warm)
+        server.product.take_clicks()
+
+
+def _run(case: Case, server: Server, traffic: Traffic, seconds: float) -> Run:
+    if case.tool == "wrk":
+        run = run_wrk(server.port, server.pid, traffic, seconds=seconds)
     else:
-        print(text)
+        run = run_generator(server.port, server.pid, traffic, seconds=seconds)
+    if server.product is not None:
+        run.clicks = server.product.take_clicks()
+    server.tidy()
+    return run
+
+
+def _keep(case: Case, rows: dict[str, list[Run]], options: argparse.Namespace) -> None:
+    kept: dict[str, Any] = read_kept(KEPT, options.out)
+    how = f"{options.rounds} rounds of {options.seconds:g} s, aggregator {options.aggregator}"
+    kept[case.name] = {
+        "heading": f"{machine_line()}, {how}",
+        "rows": {row: [asdict(run) for run in runs] for row, runs in rows.items()},
+    }
+    keep_json(KEPT, kept, options.out)
+
+
+def _runs(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[Run]]:
+    return {row: [Run(**run) for run in runs] for row, runs in rows.items()}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

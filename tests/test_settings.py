@@ -37,6 +37,8 @@ def test_empty_value_counts_as_unset() -> None:
         ("BOLTLINK_BASE_URL", "ftp://sho.rt"),
         ("BOLTLINK_WEB_PROCESSES", "0"),
         ("BOLTLINK_TRUSTED_PROXIES", "10.0.0.0/33"),
+        ("BOLTLINK_EXCLUDED_NETWORKS", "office"),
+        ("BOLTLINK_COUNTRY_HEADER", "CF IPCountry"),
         ("BOLTLINK_STALE_MAX", "6 weeks"),
         ("BOLTLINK_MEMORY_LIMIT", "much"),
         ("BOLTLINK_LOG_LEVEL", "loud"),

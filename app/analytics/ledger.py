@@ -75,13 +75,15 @@ class Ledger:
             PyMongoError: MongoDB does not answer; nothing is known either.
         """
         try:
-            before = await self._load(deltas)
-            after = {key: before[key].merged(delta) for key, delta in deltas.items()}
-            await self._commit(source, begin, end, before, after)
+            buckets = await self._load(deltas)
+            for key, delta in deltas.items():
+                buckets[key].add(delta)
+                buckets[key].rev += 1
+            await self._commit(source, begin, end, buckets)
         except BaseException:
             self.forget()
             raise
-        for key, bucket in after.items():
+        for key, bucket in buckets.items():
             self._known[key] = bucket
             self._known.move_to_end(key)
         while len(self._known) > KNOWN_MAX:
@@ -123,14 +125,13 @@ class Ledger:
         source: str,
         begin: int,
         end: int,
-        before: Mapping[BucketKey, Bucket],
-        after: Mapping[BucketKey, Bucket],
+        buckets: Mapping[BucketKey, Bucket],
     ) -> None:
         async with self._database.client.start_session() as session:
             self._trace("begin")
             await session.start_transaction(write_concern=WriteConcern("majority"))
             try:
-                await self._write(session, source, begin, end, before, after)
+                await self._write(session, source, begin, end, buckets)
                 self._trace("commit")
                 await session.commit_transaction()
             except (DuplicateKeyError, BulkWriteError, LostRaceError) as error:
@@ -149,8 +150,7 @@ class Ledger:
         source: str,
         begin: int,
         end: int,
-        before: Mapping[BucketKey, Bucket],
-        after: Mapping[BucketKey, Bucket],
+        buckets: Mapping[BucketKey, Bucket],
     ) -> None:
         self._trace("move checkpoint")
         moved = await self._database[CHECKPOINTS].update_one(
@@ -162,9 +162,9 @@ class Ledger:
         if not moved.matched_count and moved.upserted_id is None:
             raise LostRaceError(f"{source} is not at {begin}")
         writes: list[InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]] = []
-        for key, bucket in after.items():
+        for key, bucket in buckets.items():
             document = bucket.document(key, self.node)
-            rev = before[key].rev
+            rev = bucket.rev - 1
             writes.append(ReplaceOne({"_id": document["_id"], "rev": rev}, document) if rev else InsertOne(document))
         if writes:
             self._trace("write buckets")

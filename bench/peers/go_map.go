@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strconv"
 )
 
 func main() {
 	runtime.GOMAXPROCS(1)
-	links := make(map[string]string, 100000)
-	for n := 0; n < 100000; n++ {
+	count, _ := strconv.Atoi(os.Args[2])
+	links := make(map[string]string, count)
+	for n := 0; n < count; n++ {
 		links[fmt.Sprintf("/b%d", n)] = fmt.Sprintf("https://example.com/page/%d", n)
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -6,7 +6,7 @@ import sys
 import uvloop
 from tornado import web
 
-LINKS = {f"b{n}": f"https://example.com/page/{n}" for n in range(100_000)}
+LINKS = {f"b{n}": f"https://example.com/page/{n}" for n in range(int(sys.argv[2]))}
 
 
 class Redirect(web.RequestHandler):

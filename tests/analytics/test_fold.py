@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.agents import TraitsReader
-from app.analytics import Bucket, Delta, fold
-from app.analytics.bucket import KEYS_MAX, OTHER, pack_minutes, unpack_minutes
+from app.analytics import Delta, fold
 from app.journal import REDIRECT_GET, REDIRECT_HEAD, Outcome, Record, flags_of
 
 TRAITS = TraitsReader()
@@ -83,21 +82,3 @@ def test_any_head_can_be_read(agent: bytes, referrer: bytes) -> None:
     assert delta.clicks + delta.bots + delta.previews + delta.prefetches == 1
     for keys in delta.dims.values():
         assert all(len(key) <= 253 and key.isprintable() for key in keys)
-
-
-@given(st.lists(st.dictionaries(st.text(max_size=3), st.integers(1, 5)), max_size=8))
-def test_a_capped_dimension_keeps_its_total(parts: list[dict[str, int]]) -> None:
-    bucket = Bucket()
-    for part in [*parts, {f"k{n}": 1 for n in range(KEYS_MAX + 50)}]:
-        delta = Delta()
-        delta.dims["referrer"] = part
-        bucket = bucket.merged(delta)
-    keys = bucket.dims["referrer"]
-    assert len(keys) <= KEYS_MAX
-    assert OTHER in keys
-    assert sum(keys.values()) == sum(sum(part.values()) for part in parts) + KEYS_MAX + 50
-
-
-@given(st.dictionaries(st.integers(0, 1439), st.integers(1, 10**9)))
-def test_packed_minutes_are_unpacked_alike(minutes: dict[int, int]) -> None:
-    assert dict(unpack_minutes(pack_minutes(minutes))) == minutes

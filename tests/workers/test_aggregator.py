@@ -108,7 +108,7 @@ class Node:
     async def counted(self) -> Counter[tuple[int, int]]:
         found: Counter[tuple[int, int]] = Counter()
         async for row in self._stores.database["clicks_node"].find():
-            found[int(row["link"]), day_of(row["day"])] += row["clicks"]
+            found[int(row["link"]), day_of(row["day"])] += row.get("clicks", 0)
         return found
 
     def close(self) -> None:

@@ -1,0 +1,148 @@
+"""What measurements say: medians, ratios round by round, Markdown, and which figures are reached. Pure.
+
+In: case -> row -> runs, as kept in JSON. Out: text. A ratio compares two rows of the same round, so that a machine that
+is slower for a minute is slower for both; shown are the median of the rounds and, behind it, the least and the most.
+May import: cases, load.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from bench.cases import CASES, MIXED, Case
+from bench.load import CONNECTIONS, Run
+from bench.servers import COMPILED, INTERPRETED
+
+__all__ = ["BUSY_SHARE", "case_table", "findings", "goal_lines", "ratios", "report"]
+
+#: Above this share of its CPU the load may be what limits a rate.
+BUSY_SHARE = 0.95
+#: Above this share, others on the machine have disturbed a run.
+FOREIGN_SHARE = 0.05
+
+Rows = Mapping[str, Sequence[Run]]
+
+
+def median(runs: Sequence[Run], name: str) -> float:
+    """Of one field."""
+    values: list[float] = [getattr(run, name) for run in runs]
+    return statistics.median(values)
+
+
+def ratios(case: Case, runs: Sequence[Run], base: Sequence[Run]) -> list[float]:
+    """How many times as good as `base`, round by round: more answers, or less CPU time or latency for each."""
+    field = {"rate": "rate", "cpu": "cpu_us", "p99": "p99"}[case.by]
+    pairs = [(getattr(run, field), getattr(other, field)) for run, other in zip(runs, base, strict=False)]
+    if case.by == "rate":
+        return [mine / theirs for mine, theirs in pairs if theirs]
+    return [theirs / mine for mine, theirs in pairs if mine]
+
+
+def base_of(case: Case, row: str, rows: Rows) -> str | None:
+    """The row that `row` is compared with; None when it was not measured."""
+    base = case.base
+    if case.is_own_base:
+        base = next(name for name in case.servers if row.startswith(name))
+    return base if base in rows else None
+
+
+def findings(case: Case, rows: Rows) -> list[str]:
+    """What makes a comparison worthless: answers that were not the wanted ones, lost ones, clicks not journaled.
+
+    wrk forgets what is under way at its end, so there may be as many clicks more as there are connections.
+    """
+    found = []
+    for row, runs in rows.items():
+        for number, run in enumerate(runs, 1):
+            where = f"{case.name}, {row}, round {number}"
+            redirects = run.statuses.get(case.status, 0) if case.tool == "generator" else run.answered
+            apis = run.statuses.get("200", 0) if row.endswith(MIXED) else 0
+            others = run.answered - redirects - apis
+            if run.errors or others or "others" in run.statuses:
+                found.append(f"{where}: {run.errors} errors, answers {run.statuses}")
+            surplus = 0 if run.clicks is None else run.clicks - redirects
+            if surplus < 0 or surplus > (CONNECTIONS if case.tool == "wrk" else 0):
+                found.append(f"{where}: {run.clicks} clicks in the journal, {redirects} answers")
+    return found
+
+
+def case_table(case: Case, rows: Rows) -> str:
+    """Markdown of one case."""
+    over = {"rate": "x by rate", "cpu": "x by CPU", "p99": "x by p99"}[case.by]
+    of = "itself" if case.is_own_base else case.base
+    lines = [
+        f"### {case.title}",
+        "",
+        f"| server | requests/s | {over} of {of} | CPU µs | server CPU | load CPU | p50 ms | p95 | p99 | p99.9 |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row, runs in rows.items():
+        base = base_of(case, row, rows)
+        ratio = _spread(ratios(case, runs, rows[base])) if base else "–"
+        load = median(runs, "load_share")
+        mark = " (limit)" if case.by == "rate" and load > BUSY_SHARE else ""
+        quantiles = " | ".join(f"{median(runs, name):.2f}" for name in ("p50", "p95", "p99", "p999"))
+        lines.append(
+            f"| {row} | {median(runs, 'rate'):,.0f} | {ratio} | {median(runs, 'cpu_us'):.1f} "
+            f"| {median(runs, 'server_share'):.0%} | {load:.0%}{mark} | {quantiles} |"
+        )
+    return "\n".join([*lines, *_notes(case, rows)]) + "\n"
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+
+
+def _notes(case: Case, rows: Rows) -> list[str]:
+    notes = findings(case, rows)
+    runs = [run for row in rows.values() for run in row]
+    disturbed = sum(run.foreign_share > FOREIGN_SHARE for run in runs)
+    if disturbed:
+        notes.append(f"in {disturbed} of {len(runs)} runs others took more than {FOREIGN_SHARE:.0%} of the CPUs")
+    if case.by == "p99":
+        late = max(run.late_ms for run in runs)
+        notes.append(f"the load itself was late by at most {late:.2f} ms (p99), which is in the figures above")
+    return ["", *(f"- {note}" for note in notes)] if notes else []
+
+
+def goal_lines(results: Mapping[str, Rows]) -> list[str]:
+    """Rows of the table of figures, for the cases that were measured."""
+    lines = []
+    for case in CASES:
+        rows = results.get(case.name, {})
+        for goal in case.goals:
+            if goal.server in rows and goal.versus in rows:
+                value = statistics.median(ratios(case, rows[goal.server], rows[goal.versus]))
+                lines.append(
+                    _goal_line(
+                        case,
+                        f"{goal.server} / {goal.versus}",
+                        f">= {goal.least:g}x",
+                        f"{value:.2f}x",
+                        value >= goal.least,
+                    )
+                )
+        for row, runs in rows.items():
+            if case.p99_ms is not None and row.startswith((COMPILED, INTERPRETED)):
+                value = median(runs, "p99")
+                lines.append(
+                    _goal_line(case, f"{row}, p99", f"< {case.p99_ms:g} ms", f"{value:.2f} ms", value < case.p99_ms)
+                )
+    return lines
+
+
+def _goal_line(case: Case, what: str, wanted: str, value: str, is_reached: bool) -> str:
+    return f"| {case.title} | {what} | {wanted} | {value} | {'yes' if is_reached else '**no**'} |"
+
+
+def report(results: Mapping[str, Rows], heading: str) -> str:
+    """All cases, in their order, behind the figures to reach."""
+    goals = goal_lines(results)
+    parts = [heading, ""]
+    if goals:
+        parts += ["| case | ratio | to reach | measured | reached |", "|---|---|--:|--:|---|", *goals, ""]
+    parts += [case_table(case, results[case.name]) for case in CASES if results.get(case.name)]
+    return "\n".join(parts)
