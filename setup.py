@@ -3,7 +3,13 @@
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-HOT = ["app/front/head.py", "app/front/lane.py", "app/front/connection.py", "app/journal/writer.py"]
+HOT = [
+    "app/front/head.py",
+    "app/front/lane.py",
+    "app/front/connection.py",
+    "app/front/listener.py",
+    "app/journal/writer.py",
+]
 
 extensions = cythonize(
     [Extension(path.removesuffix(".py").replace("/", "."), [path]) for path in HOT],

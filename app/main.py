@@ -19,7 +19,6 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from app.accounts import KEYS, KeyRing
 from app.agents import client_address
 from app.analytics import INDEXES as CLICK_INDEXES
 from app.api import Services, make_application
-from app.front import Connection, Gate, TornadoExchange
+from app.front import Gate, Listener, TornadoExchange
 from app.journal import Journal, create_source
 from app.lifeline import take_lock
 from app.links import INDEXES as LINK_INDEXES
@@ -98,7 +97,8 @@ class WebProcess:
         )
         self.keys = KeyRing(self.database, monotonic=time.monotonic, now_s=lambda: int(time.time()))
         self.gate = self._make_gate(self._make_application(links, cache))
-        self._servers: list[Any] = []
+        self._listeners: list[Listener] = []
+        self._metrics_server: httpserver.HTTPServer | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._upkeep_ends = threading.Event()
         self._upkeep = threading.Thread(target=self._keep_journal, name="journal", daemon=True)
@@ -110,11 +110,8 @@ class WebProcess:
         run = run_dir(self.settings)
         self._upkeep.start()
         path = run / f"{self.name}.sock"
-        path.unlink(missing_ok=True)
-        self._servers.append(await loop.create_unix_server(self._connect, str(path), backlog=BACKLOG))
-        path.chmod(0o600)
-        shared = listen(self.settings.host, self.settings.port)
-        self._servers.append(await loop.create_server(self._connect, sock=shared, backlog=BACKLOG))
+        for sock in (listen(self.settings.host, self.settings.port), listen_privately(path)):
+            self._listeners.append(Listener(sock, self.gate, loop))
         self._serve_metrics()
         for work in (self._prepare_stores(), self.channel.run(), self._probe(), self._tick()):
             self._tasks.append(loop.create_task(work))
@@ -133,9 +130,10 @@ class WebProcess:
     async def finish(self) -> None:
         """Answers what was asked, then ends; at most DRAIN_S."""
         self.health.is_draining = True
-        for server in self._servers:
-            server.close()
         self.gate.drain()
+        if self._metrics_server is not None:
+            self._metrics_server.stop()
+        await asyncio.gather(*(listener.close() for listener in self._listeners))
         deadline = time.monotonic() + DRAIN_S
         while self.gate.connections and time.monotonic() < deadline:  # noqa: ASYNC110  they end by themselves
             await asyncio.sleep(0.01)
@@ -199,9 +197,6 @@ class WebProcess:
         self.health.add("mongodb", lambda: self.database.command("ping"))
         return make_application(services, self.metrics.on_request)
 
-    def _connect(self) -> Any:
-        return Connection(self.gate)
-
     def _open_journal(self) -> Journal:
         source, self._source_lock = create_source(
             self.settings.state_dir / "journal", self.name, secrets.token_bytes(8)
@@ -230,7 +225,7 @@ class WebProcess:
             self.settings.metrics_port, self.settings.metrics_host, reuse_port=True, backlog=64
         )
         server.add_sockets(sockets)
-        self._servers.append(_Stopping(server))
+        self._metrics_server = server
 
     async def _prepare_stores(self) -> None:
         """Indexes and the admin key; tried until MongoDB is there."""
@@ -311,13 +306,6 @@ class WebProcess:
         }
 
 
-class _Stopping:
-    """A Tornado server, closed like an asyncio one."""
-
-    def __init__(self, server: httpserver.HTTPServer) -> None:
-        self.close: Callable[[], None] = server.stop
-
-
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket that shares its port with the sibling processes."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -326,7 +314,16 @@ def listen(host: str, port: int) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     found.bind((host, port))
     found.listen(BACKLOG)
-    found.setblocking(False)
+    return found
+
+
+def listen_privately(path: Path) -> socket.socket:
+    """A listening unix socket that only this user may open."""
+    path.unlink(missing_ok=True)
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    found.bind(str(path))
+    path.chmod(0o600)
+    found.listen(BACKLOG)
     return found
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import cython
 
 from app.front import limits
-from app.front.gate import Exchange, Gate, Transport, pack_peer
+from app.front.gate import Exchange, Gate, Transport
 from app.front.head import HEAD_BYTES_MAX, Careful, could_be_plain, judge
 from app.front.lane import KEPT
 from app.front.slot import Slot
@@ -61,6 +61,7 @@ class Connection:
     buffer: bytes
     queue: Any
     exchange: Any
+    early: Any
     paused: cython.bint
     scheduled: cython.bint
     ended: cython.bint
@@ -73,23 +74,26 @@ class Connection:
     else:
         # fmt: off
         __slots__ = (
-            "_fd", "buffer", "ended", "exchange", "fd", "gate", "lane", "paused", "peer", "queue", "scheduled", "since",
-            "stalled", "state", "transport",
+            "_fd", "buffer", "early", "ended", "exchange", "fd", "gate", "lane", "paused", "peer", "queue", "scheduled",
+            "since", "stalled", "state", "transport",
         )
         # fmt: on
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, peer: bytes, early: Any = None) -> None:
+        """`early` is what `Listener` has read and answered: (bytes to judge, bytes to send, whether that was all)."""
         self.gate = gate
         self.lane = gate.lane
+        self.peer = peer
+        self.early = early
         self.state = limits.IDLE
         self.buffer = _no_bytes
         self.queue = None
         self.exchange: Exchange | None = None
         self.stalled = self.paused = self.scheduled = self.ended = False
         self.fd = self._fd = -1
-        self.peer = bytes(16)
         # A client that has not said a word is "idle" for a shorter time.
-        self.since = self.lane.second - (limits.IDLE_S - limits.FIRST_BYTE_S)
+        silent_s = 0 if early is not None else limits.IDLE_S - limits.FIRST_BYTE_S
+        self.since = self.lane.second - silent_s
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; the common case is answered here and now."""
@@ -107,15 +111,19 @@ class Connection:
         transport.set_write_buffer_limits(high=limits.UNSENT_BYTES_MAX)
         raw = transport.get_extra_info("socket")
         self.fd = self._fd = -1 if raw is None else raw.fileno()
-        address = transport.get_extra_info("peername")
-        if address is None:  # reset before it was accepted
-            self.state = limits.CLOSED
-            transport.abort()
-            return
-        self.peer = pack_peer(address)
+        early, self.early = self.early, None
         if not self.gate.admit(self):
             self.write(self.gate.overloaded())
             self._finish(gently=True)
+        elif early is not None:
+            data, unsent, ends = early
+            if unsent:
+                self.lane.unsent = unsent
+                self._leave_to_transport()
+            if ends:
+                self._finish()
+            elif data:
+                self._take(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone, whoever ended it."""
@@ -171,7 +179,7 @@ class Connection:
             self.transport.abort() if self.stalled else self.transport.close()
         elif self.state == limits.EXCHANGE:
             self.exchange.expire(second)
-        elif self.gate.draining and self.state == limits.IDLE:
+        elif self.gate.draining and self.state == limits.IDLE and aged >= limits.DRAIN_IDLE_S:
             self.transport.close()
 
     def settle(self) -> None:

@@ -9,6 +9,7 @@ __all__ = [
     "BODY_S",
     "BUFFER_BYTES_MAX",
     "CLOSED",
+    "DRAIN_IDLE_S",
     "EXCHANGE",
     "FIRST_BYTE_S",
     "HEAD_S",
@@ -31,6 +32,8 @@ IDLE_S = 75  # nginx's keepalive_timeout, so that a proxy in front seldom meets 
 HEAD_S = 10  # for a whole head, from its first byte
 #: How long a connection may stay in a state; WAITING is bounded by the resolver, a running handler by itself.
 STATE_LIMIT_S = {IDLE: IDLE_S, READING: HEAD_S, LINGERING: 2}
+#: While draining: a client that has just been answered may be sending its next request, which a close would reset.
+DRAIN_IDLE_S = 2
 BODY_S = 30  # for the whole body of a request
 UNSENT_S = 60  # a client that reads nothing while answers wait for it
 TURN_ANSWERS_MAX = 64  # then other connections get their turn

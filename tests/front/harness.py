@@ -9,7 +9,7 @@ from typing import Any
 import h11
 from tornado import web
 
-from app.front import Connection, Gate, TornadoExchange
+from app.front import Connection, Gate, TornadoExchange, pack_peer
 from app.front.gate import Owner
 from app.journal import Outcome
 from app.redirect import AnswerBook, Hosts, Table
@@ -129,7 +129,7 @@ class Front:
         return True
 
     def connect(self) -> tuple[Any, RecordingTransport]:
-        connection = Connection(self.gate)
+        connection = Connection(self.gate, pack_peer(("192.0.2.7", 5555)))
         transport = RecordingTransport()
         connection.connection_made(transport)
         return connection, transport

@@ -1,0 +1,198 @@
+"""Accepts connections, and answers the first request of each before a transport is made for it.
+
+In: a listening socket. Out: for a client that wants one redirect and closes, the answer, at the cost of four system
+calls; for every other one a `Connection`, with the bytes that were already read or could not yet be sent.
+A transport costs more than a redirect does, so it is made only for connections that go on (docs/performance.md#accept).
+
+    ACCEPTS_MAX   connections taken at once, then the others get their turn (the listener stays readable)
+    refused       no descriptor is left: accepting pauses for PAUSE_S and the kernel's queue holds the clients
+
+End: `close` leaves the queue to the sibling processes where the kernel moves it (net.ipv4.tcp_migrate_req, Linux 5.14),
+else it takes what is queued before it closes. With TCP_DEFER_ACCEPT the kernel wakes us when the first bytes are there.
+May import: gate, lane, connection; no Tornado.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cython
+
+from app.front.connection import Connection
+from app.front.gate import Gate, pack_peer
+from app.front.lane import CLOSES, MISSED
+
+if cython.compiled:
+    from cython.cimports.app.front.lane import Lane
+    from cython.cimports.app.front.sockets import accept_peer
+    from cython.cimports.app.front.sockets import close as c_close
+    from cython.cimports.app.front.sockets import read as c_read
+    from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
+    from cython.cimports.libc.errno import errno as c_errno
+else:
+    from app.front.lane import Lane
+
+__all__ = ["Listener"]
+
+ACCEPTS_MAX = 64
+READ_BYTES = 16 * 1024  # one head at most
+PAUSE_S = 0.1
+DEFER_S = 5  # as long as a client may stay silent
+HANDOVER_S = 0.05  # what is on its way when the end begins: many times a loopback's or a rack's round trip
+MIGRATE = Path("/proc/sys/net/ipv4/tcp_migrate_req")
+
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_TAKEN, _EMPTY, _PAUSED = 0, 1, 2
+
+if cython.compiled:
+    _into = cython.declare(cython.uchar[16384])
+
+
+@cython.cclass
+class Listener:
+    """One listening socket of one process. Everything else about a connection is `Connection`'s."""
+
+    lane: Lane
+    gate: Any
+    sock: Any
+    loop: Any
+    tasks: Any
+    descriptor: cython.int
+
+    def __init__(self, sock: socket.socket, gate: Gate, loop: asyncio.AbstractEventLoop) -> None:
+        self.sock = sock
+        self.gate = gate
+        self.lane = gate.lane
+        self.loop = loop
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.descriptor = sock.fileno()
+        sock.setblocking(False)
+        _defer(sock, DEFER_S)
+        loop.add_reader(self.descriptor, self.on_readable)
+
+    def on_readable(self) -> None:
+        """Connections are waiting: takes some."""
+        for _ in range(ACCEPTS_MAX):
+            outcome = self._accept()
+            if outcome == _PAUSED:
+                self.gate.counts.refused_connections += 1
+                self.loop.remove_reader(self.descriptor)
+                self.loop.call_later(PAUSE_S, self._go_on)
+            if outcome != _TAKEN:
+                return
+
+    async def close(self) -> None:
+        """No new connections from now on; those that wait are served here, or by a sibling where the kernel can."""
+        if self.descriptor < 0:
+            return
+        if not _migrates() or self.sock.family == socket.AF_UNIX:
+            _defer(self.sock, 0)
+            await asyncio.sleep(HANDOVER_S)
+            while self._accept() == _TAKEN:
+                pass
+        self.loop.remove_reader(self.descriptor)
+        self.descriptor = -1
+        self.sock.close()
+        if self.tasks:
+            await asyncio.wait(self.tasks)
+
+    def _go_on(self) -> None:
+        if self.descriptor >= 0:
+            self.loop.add_reader(self.descriptor, self.on_readable)
+
+    @cython.cfunc
+    def _accept(self) -> cython.int:
+        """One connection, if one waits: _TAKEN, _EMPTY, or _PAUSED when no descriptor is left for it."""
+        descriptor: cython.int
+        number: cython.int
+        if cython.compiled:
+            peer: bytes = PyBytes_FromStringAndSize(cython.NULL, 16)
+            start: cython.p_uchar = peer
+            descriptor = accept_peer(self.descriptor, start)
+            number = c_errno
+        else:
+            try:
+                descriptor, address = self.sock._accept()
+                number = 0
+            except OSError as error:
+                descriptor, number = -1, error.errno or 0
+            else:
+                peer = pack_peer(address)
+                os.set_blocking(descriptor, False)
+        if descriptor >= 0:
+            self._serve(descriptor, peer)
+            return _TAKEN
+        if number in _NO_DESCRIPTOR:
+            return _PAUSED
+        return _EMPTY if number in (errno.EAGAIN, errno.EBADF) else _TAKEN  # else: that client is gone already
+
+    @cython.cfunc
+    def _serve(self, descriptor: cython.int, peer: bytes) -> object:
+        """Reads what is there; answers it here if that ends the connection, else hands it to a transport."""
+        size: cython.Py_ssize_t
+        if cython.compiled:
+            size = c_read(descriptor, _into, READ_BYTES)
+            data: bytes = PyBytes_FromStringAndSize(cython.cast(cython.p_char, _into), max(0, size))
+        else:
+            try:
+                data = os.read(descriptor, READ_BYTES)
+                size = len(data)
+            except OSError:
+                data, size = b"", -1
+        if size == 0:
+            _close(descriptor)
+            return None
+        lane = self.lane
+        outcome: cython.int = lane.answer(data, peer, descriptor, True) if size > 0 else MISSED
+        unsent = b""
+        if outcome != MISSED:
+            data = b""
+            unsent, lane.unsent = lane.unsent, b""
+        if outcome == CLOSES and not unsent:
+            _close(descriptor)
+            return None
+        early = None if size < 0 else (data, unsent, outcome == CLOSES)
+        self._adopt(descriptor, peer, early)
+        return None
+
+    def _adopt(self, descriptor: int, peer: bytes, early: Any) -> None:
+        """Makes a transport for a connection that goes on."""
+        sock = socket.socket(self.sock.family, socket.SOCK_STREAM, self.sock.proto, descriptor)
+        make = partial(Connection, self.gate, peer, early)
+        task = self.loop.create_task(self.loop.connect_accepted_socket(make, sock))
+        self.tasks.add(task)
+        task.add_done_callback(self._on_adopted)
+
+    def _on_adopted(self, task: Any) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # a client that is gone before its transport is made is nobody's fault
+
+
+@cython.cfunc
+def _close(descriptor: cython.int) -> object:
+    if cython.compiled:
+        c_close(descriptor)
+    else:
+        os.close(descriptor)
+    return None
+
+
+def _defer(sock: socket.socket, seconds: int) -> None:
+    """Asks the kernel to wake us when a new connection's first bytes are there; 0: at once, as ever."""
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, seconds)
+
+
+def _migrates() -> bool:
+    """Whether the kernel hands a closed listener's queue to its siblings."""
+    try:
+        return MIGRATE.read_text().strip() == "1"
+    except OSError:
+        return False

@@ -1,0 +1,212 @@
+"""Accepting with real sockets: the first request's answer, what a transport takes over, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from app.front import Listener
+from app.main import listen, listen_privately
+from tests.front.harness import HOST, TARGET, Front
+
+GET = b"GET /abc7 HTTP/1.1\r\n" + HOST
+PLAIN = GET + b"\r\n"
+CLOSING = GET + b"Connection: close\r\n\r\n"
+
+
+class Service:
+    """A front that listens in a thread of its own."""
+
+    def __init__(self, make: Callable[[], socket.socket]) -> None:
+        self.front = Front()
+        self.front.gate.lane.second = 100
+        self.front.gate.hosts.prefix(b"s.example")  # a Host is judged once, then known to the fast lane
+        self._make = make
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._main()))
+
+    def __enter__(self) -> Service:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.do(self._end())
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+
+    async def _end(self) -> None:
+        self._over.set()
+
+    async def _main(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.front.gate.call_soon = self.loop.call_soon
+        self._over = asyncio.Event()
+        self.sock = self._make()
+        self.address = self.sock.getsockname()
+        self.listener = Listener(self.sock, self.front.gate, self.loop)
+        self._ready.set()
+        await self._over.wait()
+        await self.listener.close()
+        for connection in list(self.front.gate.connections):
+            connection.transport.close()
+
+    @contextmanager
+    def client(self) -> Iterator[socket.socket]:
+        with socket.socket(self.sock.family, socket.SOCK_STREAM) as client:
+            client.settimeout(5)
+            client.connect(self.address)
+            yield client
+
+
+@pytest.fixture(params=["127.0.0.1", "::1", "unix"])
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    path = tmp_path / "s.sock"
+    make = (lambda: listen_privately(path)) if request.param == "unix" else (lambda: listen(request.param, 0))
+    with Service(make) as running:
+        yield running
+
+
+def read_answer(client: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = client.recv(4096)
+        assert more, data
+        data += more
+    return data
+
+
+def read_to_end(client: socket.socket) -> bytes:
+    data = b""
+    while more := client.recv(4096):
+        data += more
+    return data
+
+
+def test_one_redirect_that_closes_needs_no_transport(service: Service) -> None:
+    with service.client() as client:
+        client.sendall(CLOSING)
+        answer = read_to_end(client)
+    assert answer.startswith(b"HTTP/1.1 302 Found\r\nLocation: " + TARGET + b"\r\n")
+    assert answer.endswith(b"Connection: close\r\n\r\n")
+    assert not service.front.gate.connections
+    assert len(service.front.records) == 1
+    if service.sock.family != socket.AF_UNIX:  # there the kernel defers nothing: the bytes come after the accept
+        assert service.front.gate.lane.hits == 1
+
+
+def test_a_connection_that_goes_on_is_answered_again_and_again(service: Service) -> None:
+    with service.client() as client:
+        for _ in range(5):
+            client.sendall(PLAIN)
+            assert TARGET in read_answer(client)
+        client.sendall(CLOSING)
+        assert b"Connection: close" in read_to_end(client)
+    assert len(service.front.records) == 6
+
+
+@pytest.mark.parametrize("cut", [0, 1, 20, len(PLAIN) - 1])
+def test_a_head_in_pieces_is_waited_for(service: Service, cut: int) -> None:
+    with service.client() as client:
+        if cut:
+            client.sendall(PLAIN[:cut])
+        wait_until(lambda: bool(service.front.gate.connections) or cut == 0)
+        client.sendall(PLAIN[cut:])
+        assert TARGET in read_answer(client)
+
+
+def test_several_requests_at_once_are_answered_in_order(service: Service) -> None:
+    with service.client() as client:
+        client.sendall(PLAIN * 3 + GET + b"X: 1\r\nConnection: close\r\n\r\n")
+        assert read_to_end(client).count(b"HTTP/1.1 302 Found") == 4
+
+
+def test_a_request_for_the_application_reaches_it(service: Service) -> None:
+    with service.client() as client:
+        client.sendall(b"GET /api/v1/x HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
+        assert b"X-Seen: GET /api/v1/x 0" in read_to_end(client)
+
+
+def test_a_client_that_goes_at_once_leaves_nothing(service: Service) -> None:
+    for _ in range(50):
+        with service.client() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset, not an end
+    with service.client() as client:
+        client.sendall(CLOSING)
+        assert TARGET in read_to_end(client)
+    wait_until(lambda: not service.front.gate.connections)
+
+
+def test_the_peer_is_known_to_the_journal() -> None:
+    peers: list[bytes] = []
+    with Service(lambda: listen("127.0.0.1", 0)) as service:
+
+        def append(*record: Any) -> bool:
+            peers.append(record[5])
+            return True
+
+        service.front.gate.lane.append = append
+        for request in (PLAIN, CLOSING):
+            with service.client() as client:
+                client.sendall(request)
+                read_answer(client)
+    assert peers == [b"\0" * 10 + b"\xff\xff\x7f\0\0\1"] * 2
+
+
+def test_without_descriptors_accepting_pauses_and_goes_on() -> None:
+    with Service(lambda: listen("127.0.0.1", 0)) as service:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with service.client() as client:
+            used = max(int(name) for name in os.listdir("/proc/self/fd"))
+            fillers = []
+            resource.setrlimit(resource.RLIMIT_NOFILE, (used + 8, hard))
+            try:
+                while True:
+                    fillers.append(os.open("/dev/null", os.O_RDONLY))
+            except OSError:
+                pass
+            try:
+                client.sendall(CLOSING)
+                wait_until(lambda: service.front.gate.counts.refused_connections > 0)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                for descriptor in fillers:
+                    os.close(descriptor)
+            assert TARGET in read_to_end(client)
+
+
+def test_the_end_answers_what_was_queued_before_it() -> None:
+    with Service(lambda: listen("127.0.0.1", 0)) as service:
+        clients = []
+        for _ in range(20):
+            client = socket.create_connection(service.address, 5)
+            client.sendall(CLOSING)
+            clients.append(client)
+        service.do(service.listener.close())
+        for client in clients:
+            assert TARGET in read_to_end(client)
+            client.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(service.address, 5)
+
+
+def wait_until(fact: Callable[[], bool], limit_s: float = 5.0) -> None:
+    turn = threading.Event()
+    for _ in range(int(limit_s / 0.01)):
+        if fact():
+            return
+        turn.wait(0.01)
+    raise AssertionError("it did not happen")
