@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import cython
 
-from app.front.head import plain
+from app.front.head import plain, plain_or_close
 from app.journal import REDIRECT_GET, REDIRECT_HEAD
 from app.observe import REDIRECT_EDGES_S
 from app.redirect import ENTRY_LOCATION, PREFIX, Table
@@ -107,12 +107,12 @@ class Lane:
             prefix = self.prefixes.get(host)
             closes = bounds.close
         else:
-            found = plain(data, may_close)
+            found = plain_or_close(data) if may_close else plain(data)
             if found is None:
                 return MISSED
-            key = found[1]
-            prefix = self.prefixes.get(found[2])
-            closes = may_close and found[3] is not None
+            key = found[0]
+            prefix = self.prefixes.get(found[1])
+            closes = len(found) > 2 and found[2]
         if prefix is None:
             return MISSED
         if prefix:
