@@ -21,6 +21,7 @@ from collections import deque
 from typing import Any
 
 import cython
+from cython import compiled
 
 from app.front import limits
 from app.front.gate import Exchange, Gate, Transport
@@ -28,7 +29,7 @@ from app.front.head import HEAD_BYTES_MAX, Careful, could_be_plain, judge
 from app.front.lane import KEPT
 from app.front.slot import Slot
 
-if cython.compiled:
+if compiled:
     from cython.cimports.app.front.lane import Lane
 else:
     from app.front.lane import Lane
@@ -66,7 +67,7 @@ class Connection:
     scheduled: cython.bint
     ended: cython.bint
 
-    if cython.compiled:
+    if compiled:
         # What exchanges and slots see; an attribute of a compiled class is invisible unless it says so.
         transport = cython.declare(object, visibility="public")
         peer = cython.declare(bytes, visibility="public")

@@ -22,8 +22,9 @@ from __future__ import annotations
 import re
 
 import cython
+from cython import compiled
 
-if cython.compiled:
+if compiled:
     from cython.cimports.libc.string import memchr, memcmp, memcpy
 
 __all__ = ["HEAD_BYTES_MAX", "Careful", "could_be_plain", "judge", "plain", "plain_or_close"]
@@ -148,7 +149,7 @@ def _class_of(byte: int) -> int:
 
 _BYTES_MAX = cython.declare(cython.Py_ssize_t, HEAD_BYTES_MAX)
 _CLASSES = cython.declare(bytes, bytes(_class_of(byte) for byte in range(256)))
-if cython.compiled:
+if compiled:
     _CLASS = cython.declare(cython.p_uchar)
     _CLASS = _CLASSES
 
@@ -291,7 +292,7 @@ if cython.compiled:
 
 def plain(data: bytes) -> tuple[bytes, bytes] | None:
     """The common case, exactly one whole head that keeps the connection: (slug, Host)."""
-    if cython.compiled:
+    if compiled:
         found = cython.declare(Plain)  # type: ignore[name-defined]  # noqa: F821  head.pxd has it
         if not scan(data, False, cython.address(found)):
             return None
@@ -304,7 +305,7 @@ def plain(data: bytes) -> tuple[bytes, bytes] | None:
 
 def plain_or_close(data: bytes) -> tuple[bytes, bytes, bool] | None:
     """As `plain`, with `Connection: close` allowed: (slug, Host, whether the connection ends after it)."""
-    if cython.compiled:
+    if compiled:
         found = cython.declare(Plain)  # type: ignore[name-defined]  # noqa: F821
         if not scan(data, True, cython.address(found)):
             return None

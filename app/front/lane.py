@@ -14,15 +14,17 @@ import os
 import time
 from bisect import bisect_left
 from collections.abc import Callable
+from typing import Any
 
 import cython
+from cython import compiled
 
 from app.front.head import plain, plain_or_close
 from app.journal import REDIRECT_GET, REDIRECT_HEAD
 from app.observe import REDIRECT_EDGES_S
 from app.redirect import ENTRY_LOCATION, PREFIX, Table
 
-if cython.compiled:
+if compiled:
     from cython.cimports.app.front.head import Plain, scan
     from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
     from cython.cimports.libc.string import memcpy
@@ -36,14 +38,14 @@ MISSED, KEPT, CLOSES = 0, 1, 2
 LATENCY_SAMPLE = 64  # one hit in so many is timed, and counts for all of them
 
 _write = os.write
-_now = time.time
+_now_ns = time.time_ns
 _perf = time.perf_counter
 _PREFIX = cython.declare(bytes, PREFIX)
-_NOTHING = cython.declare(bytes, b"")
+_SAMPLE_MASK = cython.declare(cython.int, LATENCY_SAMPLE - 1)
 _LOCATION = cython.declare(cython.Py_ssize_t, ENTRY_LOCATION)
 _GET = cython.declare(cython.int, REDIRECT_GET)
 _HEAD = cython.declare(cython.int, REDIRECT_HEAD)
-if cython.compiled:
+if compiled:
     _OUT_BYTES = cython.declare(cython.Py_ssize_t, 16384)  # a Location is at most 8 KiB and a query is never added here
     _out = cython.declare(cython.uchar[16384])
 
@@ -60,7 +62,7 @@ class Lane:
         latency: timed hits by bucket of REDIRECT_EDGES_S, and `latency_s` their sum.
     """
 
-    if not cython.compiled:
+    if not compiled:
         # fmt: off
         __slots__ = (
             "append", "hits", "latency", "latency_s", "prefixes", "second", "suffix", "suffix_close", "table", "unsent",
@@ -97,7 +99,7 @@ class Lane:
         closes: cython.bint = False
         sent: cython.Py_ssize_t = 0
         size: cython.Py_ssize_t
-        if cython.compiled:
+        if compiled:
             bounds = cython.declare(Plain)
             if not scan(data, may_close, cython.address(bounds)):
                 return MISSED
@@ -107,12 +109,12 @@ class Lane:
             prefix = self.prefixes.get(host)
             closes = bounds.close
         else:
-            found = plain_or_close(data) if may_close else plain(data)
+            found: Any = plain_or_close(data) if may_close else plain(data)
             if found is None:
                 return MISSED
             key = found[0]
             prefix = self.prefixes.get(found[1])
-            closes = len(found) > 2 and found[2]
+            closes = may_close and found[2]
         if prefix is None:
             return MISSED
         if prefix:
@@ -122,11 +124,11 @@ class Lane:
         if entry is None:
             return MISSED
         self.hits += 1
-        if not self.hits & (LATENCY_SAMPLE - 1):
+        if not self.hits & _SAMPLE_MASK:
             started = _perf()
         suffix: bytes = self.suffix_close if closes else self.suffix
         self.append(data, _now_ms(), entry, 0, _GET if data[0] == 71 else _HEAD, peer)
-        if cython.compiled:
+        if compiled:
             size = _join(entry, suffix)
             if descriptor >= 0 and size:
                 sent = max(0, c_write(descriptor, _out, size))
@@ -155,14 +157,14 @@ class Lane:
 @cython.inline
 def _now_ms() -> cython.longlong:
     """Unix time in ms."""
-    if cython.compiled:
+    if compiled:
         moment = cython.declare(timespec)
         clock_gettime(CLOCK_REALTIME, cython.address(moment))
         return moment.tv_sec * 1000 + moment.tv_nsec // 1000000
-    return int(_now() * 1000)
+    return _now_ns() // 1_000_000
 
 
-if cython.compiled:
+if compiled:
 
     @cython.cfunc
     @cython.inline

@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import cython
+from cython import compiled
 
 from app.front.connection import Connection
 from app.front.gate import Gate, pack_peer
 from app.front.lane import CLOSES, MISSED
 
-if cython.compiled:
+if compiled:
     from cython.cimports.app.front.lane import Lane
     from cython.cimports.app.front.sockets import accept_peer
     from cython.cimports.app.front.sockets import close as c_close
@@ -50,7 +51,7 @@ MIGRATE = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _TAKEN, _EMPTY, _PAUSED = 0, 1, 2
 
-if cython.compiled:
+if compiled:
     _into = cython.declare(cython.uchar[16384])
 
 
@@ -111,7 +112,7 @@ class Listener:
         """One connection, if one waits: _TAKEN, _EMPTY, or _PAUSED when no descriptor is left for it."""
         descriptor: cython.int
         number: cython.int
-        if cython.compiled:
+        if compiled:
             peer: bytes = PyBytes_FromStringAndSize(cython.NULL, 16)
             start: cython.p_uchar = peer
             descriptor = accept_peer(self.descriptor, start)
@@ -136,7 +137,7 @@ class Listener:
     def _serve(self, descriptor: cython.int, peer: bytes) -> object:
         """Reads what is there; answers it here if that ends the connection, else hands it to a transport."""
         size: cython.Py_ssize_t
-        if cython.compiled:
+        if compiled:
             size = c_read(descriptor, _into, READ_BYTES)
             data: bytes = PyBytes_FromStringAndSize(cython.cast(cython.p_char, _into), max(0, size))
         else:
@@ -177,7 +178,7 @@ class Listener:
 
 @cython.cfunc
 def _close(descriptor: cython.int) -> object:
-    if cython.compiled:
+    if compiled:
         c_close(descriptor)
     else:
         os.close(descriptor)

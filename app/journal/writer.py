@@ -22,6 +22,7 @@ import zlib
 from typing import Any
 
 import cython
+from cython import compiled
 
 from app.journal.format import (
     FIXED_BYTES,
@@ -33,7 +34,7 @@ from app.journal.format import (
 )
 from app.journal.source import Source
 
-if cython.compiled:
+if compiled:
     from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
     from cython.cimports.libc.string import memcpy, memset
 
@@ -96,7 +97,7 @@ class Journal:
     _retired: Any
     _lock: Any
     _wanted: Any
-    if cython.compiled:
+    if compiled:
         _view: cython.uchar[::1]
         _base: cython.p_uchar
 
@@ -151,7 +152,7 @@ class Journal:
                 return False
             position = self._position
             end = position + _FIXED + length
-        if cython.compiled:
+        if compiled:
             body: bytes = PyBytes_FromStringAndSize(cython.NULL, _FIXED - 8 + length)
             record: cython.p_uchar = body
             content: cython.p_uchar = head
@@ -277,7 +278,7 @@ class Journal:
             self._segment = following
             self._map = following.map
             self._words = following.words
-            if cython.compiled:
+            if compiled:
                 self._view = following.map
                 self._base = cython.address(self._view[0])
             self._position = SEGMENT_HEADER_BYTES
@@ -289,7 +290,7 @@ class Journal:
         """Lets go of the views of the current map, so that it can be unmapped."""
         self._map = None
         self._words = None
-        if cython.compiled:
+        if compiled:
             self._view = None
 
 
