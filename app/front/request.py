@@ -23,8 +23,9 @@ import h11
 __all__ = ["Asked", "RefusedError", "read_request"]
 
 # RFC 3986 3.2.2 without sub-delimiters, which no name in DNS has; a comma would be two hosts to a lax proxy.
-_HOST = rb"(?:(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
-_HOST_ONLY = re.compile(_HOST, re.ASCII).fullmatch
+_NAME = rb"(?:(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+|\[[0-9A-Fa-f:.]+\])"
+_AUTHORITY = re.compile(_NAME + rb"(?::[0-9]{0,5})?", re.ASCII).fullmatch
+_WITH_PORT = re.compile(_NAME + rb":[0-9]{1,5}", re.ASCII).fullmatch
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^?]*)(\?.*)?", re.ASCII).fullmatch
 
 
@@ -68,15 +69,15 @@ def read_request(request: h11.Request) -> Asked:
 
 def _read_target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
     """(origin-form, asterisk or authority; host)."""
-    if not _HOST_ONLY(host) or b"#" in target:
+    if (host and not _AUTHORITY(host)) or b"#" in target:
         raise RefusedError(HTTPStatus.BAD_REQUEST)
     if method == b"CONNECT":
-        if target.startswith(b":") or not _HOST_ONLY(target) or not re.search(rb":[0-9]+\Z", target):
+        if not _WITH_PORT(target):
             raise RefusedError(HTTPStatus.BAD_REQUEST)  # authority-form, with a port (RFC 9112 3.2.3)
         return target, host
     if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
         return target, host
     absolute = _ABSOLUTE(target)
-    if absolute is None or absolute[1][:1] in (b"", b":") or not _HOST_ONLY(absolute[1]):
+    if absolute is None or not _AUTHORITY(absolute[1]):
         raise RefusedError(HTTPStatus.BAD_REQUEST)
     return (absolute[2] or b"/") + (absolute[3] or b""), absolute[1]

@@ -1,17 +1,17 @@
-"""A connection without a socket: bytes in, answers out, and what h11 says of the same bytes."""
+"""A connection without a socket: bytes in, answers out."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
-import h11
 from tornado import web
 
+from app import journal
 from app.front import Connection, Gate, TornadoExchange, pack_peer
 from app.front.gate import Owner
-from app.journal import Outcome
 from app.redirect import AnswerBook, Hosts, Table
 
 LINK = (7).to_bytes(8, "big")
@@ -63,11 +63,14 @@ class QueuedResolver:
 
     def __init__(self) -> None:
         self.waiting: list[tuple[bytes, Callable[[Any], None]]] = []
+        self.is_held = False
 
     def resolve(self, key: bytes, callback: Callable[[Any], None]) -> None:
         self.waiting.append((key, callback))
 
     def answer_all(self, status: int = 404) -> None:
+        if self.is_held:
+            return
         waiting, self.waiting = self.waiting, []
         for _, callback in waiting:
             callback(status)
@@ -75,6 +78,9 @@ class QueuedResolver:
 
 class EchoHandler(web.RequestHandler):
     """Says what reached the application."""
+
+    def set_default_headers(self) -> None:
+        self.set_header("Date", "Tue, 14 Nov 2023 22:13:20 GMT")
 
     def prepare(self) -> None:
         self.set_header("X-Seen", f"{self.request.method} {self.request.uri} {len(self.request.body)}")
@@ -93,10 +99,33 @@ class SlowHandler(web.RequestHandler):
         self.write(self.request.path)
 
 
+class WatchedExchange(TornadoExchange):
+    """Says whether its handler runs, so that a test can wait for its answer."""
+
+    @property
+    def is_running(self) -> bool:
+        return not self._is_over and (self._is_waiting or not self.is_receiving)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one stream: what was written but for 100s, whether the front ended it, what was journaled."""
+
+    out: bytes
+    has_ended: bool
+    clicks: int
+    heads: tuple[bytes, ...]
+    exchanges: int = field(compare=False)
+
+
+CONTINUE = b"HTTP/1.1 100 \r\n\r\n"
+
+
 class Front:
     """One gate with a known link `abc7`, and the connections made on it."""
 
     def __init__(self) -> None:
+        self.exchanges: list[WatchedExchange] = []
         self.soon: list[Callable[[], None]] = []
         self.records: list[tuple[bytes, bytes, int]] = []
         self.resolver = QueuedResolver()
@@ -110,7 +139,8 @@ class Front:
             return "192.0.2.7", "http"
 
         def make_exchange(owner: Owner) -> TornadoExchange:
-            return TornadoExchange(owner, self.gate, application, remote)
+            self.exchanges.append(WatchedExchange(owner, self.gate, application, remote))
+            return self.exchanges[-1]
 
         self.gate = Gate(
             table=table,
@@ -147,79 +177,35 @@ class Front:
             callback()
         self.resolver.answer_all()
 
-    def feed(self, chunks: Iterable[bytes]) -> RecordingTransport:
-        """One connection's whole life."""
+    async def settle(self) -> None:
+        """Turns of the loop, until every answer that can be known is written."""
+        while self.soon or (self.resolver.waiting and not self.resolver.is_held) or self._is_running():
+            self.turn_once()
+            if self._is_running():
+                await asyncio.sleep(0)
+
+    def _is_running(self) -> bool:
+        return bool(self.exchanges) and any(exchange.is_running for exchange in self.exchanges[-2:])
+
+    async def drive(self, chunks: Iterable[bytes], *, is_late: bool = False) -> Outcome:
+        """One connection's whole life; `is_late`: stores answer only when all bytes have come."""
+        self.records.clear()
+        self.exchanges.clear()
+        self.resolver.is_held = is_late
         connection, transport = self.connect()
         for chunk in chunks:
             if transport.is_closed:
                 break
             connection.data_received(chunk)
-            self.turn()
+            await self.settle()
+        self.resolver.is_held = False
+        await self.settle()
+        has_ended = transport.is_closed or transport.has_ended
         connection.connection_lost(None)
-        return transport
+        out = transport.out.replace(CONTINUE, b"")
+        heads = tuple(head for head, _, _ in self.records)
+        return Outcome(out, has_ended, self.clicks, heads, len(self.exchanges))
 
     @property
     def clicks(self) -> int:
-        return sum(1 for _, _, flags in self.records if flags >> 1 == Outcome.REDIRECT and not flags & 1)
-
-
-def answers(out: bytes, methods: Iterable[bytes]) -> list[int]:
-    """The statuses of a stream of answers, as h11's client reads it; raises when it is no valid stream."""
-    statuses: list[int] = []
-    methods = list(methods)
-    rest = out
-    while rest:
-        client = h11.Connection(h11.CLIENT)
-        method = methods[len(statuses)] if len(statuses) < len(methods) else b"GET"
-        client.send(h11.Request(method=method, target="/", headers=[("host", "x")]))
-        client.send(h11.EndOfMessage())
-        client.receive_data(rest)
-        while True:
-            event = client.next_event()
-            if isinstance(event, h11.Response):
-                statuses.append(event.status_code)
-            elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
-                break
-            elif event is h11.NEED_DATA:
-                client.receive_data(b"")
-        trailing, _ = client.trailing_data
-        rest = bytes(trailing)
-    return statuses
-
-
-class Expected:
-    """What h11 makes of a client's bytes: whole requests in order, and how it ends."""
-
-    def __init__(self, raw: bytes) -> None:
-        self.requests: list[tuple[bytes, bytes, bool]] = []
-        self.end = "more"
-        server = h11.Connection(h11.SERVER, max_incomplete_event_size=16 * 1024)
-        if not raw:
-            return  # to h11 no bytes mean the end of the stream
-        server.receive_data(raw)
-        current: tuple[bytes, bytes] | None = None
-        has_body = False
-        while True:
-            try:
-                event = server.next_event()
-            except h11.RemoteProtocolError:
-                self.end = "error"
-                return
-            if event is h11.NEED_DATA:
-                return
-            if event is h11.PAUSED:
-                self.end = "close"
-                return
-            if isinstance(event, h11.Request):
-                current, has_body = (event.method, event.target), False
-            elif isinstance(event, h11.Data):
-                has_body = True
-            elif isinstance(event, h11.EndOfMessage):
-                assert current is not None
-                self.requests.append((*current, has_body))
-                server.send(h11.Response(status_code=404, headers=[("content-length", "0")]))
-                server.send(h11.EndOfMessage())
-                if server.our_state is h11.MUST_CLOSE or server.their_state is h11.MUST_CLOSE:
-                    self.end = "close"
-                    return
-                server.start_next_cycle()
+        return sum(1 for _, _, flags in self.records if flags >> 1 == journal.Outcome.REDIRECT and not flags & 1)
