@@ -51,7 +51,7 @@ def _bars(case: Case, rows: Rows) -> list[tuple[str, float, float, float]]:
     bars = []
     for row, runs in rows.items():
         base = base_of(case, row, rows)
-        values = ratios(case, runs, rows[base]) if base else []
+        values = ratios(case.by, runs, rows[base]) if base else []
         if values:
             bars.append((row, statistics.median(values), min(values), max(values)))
     return bars

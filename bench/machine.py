@@ -6,6 +6,7 @@ LOAD_CPU, so that neither takes the other's time. May import: the standard libra
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -29,11 +30,13 @@ __all__ = [
     "read_kept",
     "resident_bytes",
     "wait_for_port",
+    "wait_for_quiet",
 ]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 SERVER_CPU, LOAD_CPU = 0, min(1, (os.cpu_count() or 1) - 1)
+QUIET_S, QUIET_SHARE = 0.25, 0.08
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -51,11 +54,13 @@ def pinned(cpu: int, *command: str) -> list[str]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time so far of a process, its threads, ended or not, and its children, to 10 ms."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    children = {child for task in Path(f"/proc/{pid}/task").iterdir() for child in _lines(task / "children")}
-    below = sum(cpu_seconds(int(child)) for line in children for child in line.split())
-    return sum(int(field) for field in fields[11:15]) * _TICK_S + below
+    """CPU time so far of a process, its living threads and children, to the nanosecond; 0 when it is gone."""
+    total_s = 0.0
+    with contextlib.suppress(FileNotFoundError):  # a thread may end while it is read
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            total_s += int((task / "schedstat").read_text().split()[0]) / 1e9
+            total_s += sum(cpu_seconds(int(child)) for child in (task / "children").read_text().split())
+    return total_s
 
 
 def resident_bytes(pid: int) -> dict[str, int]:
@@ -80,6 +85,18 @@ class CpuTimes:
 
     def __sub__(self, other: CpuTimes) -> CpuTimes:
         return CpuTimes(self.busy - other.busy, self.stolen - other.stolen)
+
+
+def wait_for_quiet(limit_s: float) -> bool:
+    """Returns True when both CPUs have been idle for QUIET_S but for QUIET_SHARE, False after `limit_s`."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        before = {cpu: CpuTimes.read(cpu) for cpu in (SERVER_CPU, LOAD_CPU)}
+        time.sleep(QUIET_S)
+        used = [CpuTimes.read(cpu) - before[cpu] for cpu in before]
+        if max(times.busy + times.stolen for times in used) <= QUIET_SHARE * QUIET_S:
+            return True
+    return False
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ from bench.cases import CASES, MIXED, Case
 from bench.load import CONNECTIONS, Run
 from bench.servers import COMPILED, INTERPRETED
 
-__all__ = ["BUSY_SHARE", "case_table", "findings", "goal_lines", "ratios", "report"]
+__all__ = ["BUSY_SHARE", "FOREIGN_SHARE", "case_table", "findings", "goal_lines", "ratios", "report"]
 
 #: Above this share of its CPU the load may be what limits a rate.
 BUSY_SHARE = 0.95
@@ -30,13 +30,15 @@ def median(runs: Sequence[Run], name: str) -> float:
     return statistics.median(values)
 
 
-def ratios(case: Case, runs: Sequence[Run], base: Sequence[Run]) -> list[float]:
-    """How many times as good as `base`, round by round: more answers, or less CPU time or latency for each."""
-    field = {"rate": "rate", "cpu": "cpu_us", "p99": "p99"}[case.by]
+def ratios(by: str, runs: Sequence[Run], base: Sequence[Run]) -> list[float]:
+    """How many times as good as `base`, round by round: more answers, or less CPU time or latency for each.
+
+    Args:
+        by: "rate", "cpu" or "p99".
+    """
+    field = {"rate": "rate", "cpu": "cpu_us", "p99": "p99"}[by]
     pairs = [(getattr(run, field), getattr(other, field)) for run, other in zip(runs, base, strict=False)]
-    if case.by == "rate":
-        return [mine / theirs for mine, theirs in pairs if theirs]
-    return [theirs / mine for mine, theirs in pairs if mine]
+    return [mine / theirs if by == "rate" else theirs / mine for mine, theirs in pairs if mine and theirs]
 
 
 def base_of(case: Case, row: str, rows: Rows) -> str | None:
@@ -69,31 +71,33 @@ def findings(case: Case, rows: Rows) -> list[str]:
 
 def case_table(case: Case, rows: Rows) -> str:
     """Markdown of one case."""
-    over = {"rate": "x by rate", "cpu": "x by CPU", "p99": "x by p99"}[case.by]
+    by = "p99" if case.by == "p99" else "rate"
     of = "itself" if case.is_own_base else case.base
     lines = [
         f"### {case.title}",
         "",
-        f"| server | requests/s | {over} of {of} | CPU µs | server CPU | load CPU | p50 ms | p95 | p99 | p99.9 |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        f"| server | requests/s | x {of} by {by} | CPU µs | x by CPU | server | load | p50 ms | p95 | p99 | p99.9 |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row, runs in rows.items():
         base = base_of(case, row, rows)
-        ratio = _spread(ratios(case, runs, rows[base])) if base else "–"
+        over = [_spread(ratios(kind, runs, rows[base])) if base else "–" for kind in (by, "cpu")]
         load = median(runs, "load_share")
-        mark = " (limit)" if case.by == "rate" and load > BUSY_SHARE else ""
+        mark = " (limit)" if by == "rate" and load > BUSY_SHARE else ""
         quantiles = " | ".join(f"{median(runs, name):.2f}" for name in ("p50", "p95", "p99", "p999"))
         lines.append(
-            f"| {row} | {median(runs, 'rate'):,.0f} | {ratio} | {median(runs, 'cpu_us'):.1f} "
+            f"| {row} | {median(runs, 'rate'):,.0f} | {over[0]} | {median(runs, 'cpu_us'):.1f} | {over[1]} "
             f"| {median(runs, 'server_share'):.0%} | {load:.0%}{mark} | {quantiles} |"
         )
     return "\n".join([*lines, *_notes(case, rows)]) + "\n"
 
 
 def _spread(values: Sequence[float]) -> str:
+    """The median and the middle half of the rounds, which one slow round does not widen."""
     if not values:
         return "–"
-    return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+    low, middle, high = statistics.quantiles([*values, values[0]][: max(2, len(values))], n=4, method="inclusive")
+    return f"{middle:.2f} ({low:.2f}–{high:.2f})"
 
 
 def _notes(case: Case, rows: Rows) -> list[str]:
@@ -115,7 +119,7 @@ def goal_lines(results: Mapping[str, Rows]) -> list[str]:
         rows = results.get(case.name, {})
         for goal in case.goals:
             if goal.server in rows and goal.versus in rows:
-                value = statistics.median(ratios(case, rows[goal.server], rows[goal.versus]))
+                value = statistics.median(ratios(case.by, rows[goal.server], rows[goal.versus]))
                 lines.append(
                     _goal_line(
                         case,
