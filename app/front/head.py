@@ -108,6 +108,16 @@ class Careful:
 
 def judge(head: bytes) -> Careful | None:
     """Takes one complete head apart, or None when only h11 may."""
+    if compiled:
+        found = cython.declare(Plain)  # type: ignore[name-defined]  # noqa: F821
+        if scan(head, True, cython.address(found)):  # a tenth of what the expression takes
+            return Careful(
+                is_head=head[0] == 72,
+                path=head[found.slug - 1 : found.slug_end],
+                query=head[found.slug_end : head.index(b" ", found.slug_end)],
+                host=head[found.host : found.host_end],
+                close=found.close,
+            )
     match = _CAREFUL(head)
     if match is None:
         return None
