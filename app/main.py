@@ -19,6 +19,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,29 @@ from tornado import httpserver, netutil, web
 
 from app.accounts import INDEXES as KEY_INDEXES
 from app.accounts import KEYS, KeyRing
-from app.agents import client_address
+from app.agents import CountryFinder, client_address
 from app.analytics import INDEXES as CLICK_INDEXES
 from app.api import Services, make_application
 from app.front import Gate, Listener, TornadoExchange
+from app.gauges import Gauges
 from app.journal import Journal, create_source
 from app.lifeline import take_lock
+from app.limits import Buckets, Limiter
 from app.links import INDEXES as LINK_INDEXES
-from app.links import LINKS, Catalog, LinkCache, LinkStore, authority_of
+from app.links import LINKS, Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher, authority_of
 from app.observe import Health, Metrics, get_logger
 from app.process import run_program
-from app.redirect import AnswerBook, Channel, Hosts, Resolver, Table
+from app.redirect import (
+    AnswerBook,
+    Channel,
+    Hosts,
+    PasswordDesk,
+    Resolver,
+    Specials,
+    Table,
+    Visitors,
+    Visits,
+)
 from app.settings import Settings
 from app.stores import (
     Breaker,
@@ -58,8 +71,9 @@ SPARE_DESCRIPTORS = 128  # files, stores, segments
 JOURNAL_DISK_SHARE = 0.2
 JOURNAL_BYTES_MAX = 64 * 1024**3
 PROBE_S = 2.0
+#: Counting visits and limiting tries write: what ails them shall not stop the reading that redirects need.
+BREAKERS = ("redis", "mongodb", "visits", "limits")
 RETRY_S = 0.5
-SECONDS_LEFT_MAX = 30 * 86_400.0
 
 
 class WebProcess:
@@ -78,7 +92,7 @@ class WebProcess:
         self.book = AnswerBook(time.time())
         links = LinkStore(self.database)
         cache = LinkCache(self.redis)
-        self.breakers = {store: Breaker(store, time.monotonic) for store in ("redis", "mongodb")}
+        self.breakers = {store: Breaker(store, time.monotonic) for store in BREAKERS}
         self.resolver = Resolver(
             table=self.table,
             cache=cache,
@@ -95,14 +109,34 @@ class WebProcess:
             monotonic=time.monotonic,
             wall=time.time,
         )
+        self.hasher = PasswordHasher()
+        self.domains = DomainWatch(DomainStore(self.database, self.redis, links), self._on_domains)
+        self.hosts = Hosts(
+            authority_of(settings.public_url)[0], is_strict=settings.unknown_hosts == "404", is_complete=False
+        )
+        self._ours = own_authorities(settings)
+        self.countries = CountryFinder(settings.geoip_db, self._log.warning)
+        self.specials = Specials(
+            table=self.table,
+            visitors=Visitors(trusted=settings.trusted_proxies, country=self.countries.find),
+            visits=Visits(links, self.breakers["visits"]),
+            passwords=PasswordDesk(Limiter(self.redis, self.breakers["limits"], Buckets(time.monotonic)), self.hasher),
+        )
         self.keys = KeyRing(self.database, monotonic=time.monotonic, now_s=lambda: int(time.time()))
         self.gate = self._make_gate(self._make_application(links, cache))
+        self.gauges = Gauges(
+            metrics=self.metrics,
+            gate=self.gate,
+            resolver=self.resolver,
+            journal=self.journal,
+            breakers=self.breakers,
+            monotonic=time.monotonic,
+        )
         self._listeners: list[Listener] = []
         self._metrics_server: httpserver.HTTPServer | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._upkeep_ends = threading.Event()
         self._upkeep = threading.Thread(target=self._keep_journal, name="journal", daemon=True)
-        self._last_tick_s = time.monotonic()
 
     async def start(self) -> None:
         """Opens the sockets; stores are waited for in the background."""
@@ -113,7 +147,7 @@ class WebProcess:
         for sock in (listen(self.settings.host, self.settings.port), listen_privately(path)):
             self._listeners.append(Listener(sock, self.gate, loop))
         self._serve_metrics()
-        for work in (self._prepare_stores(), self.channel.run(), self._probe(), self._tick()):
+        for work in (self._prepare_stores(), self.channel.run(), self.domains.run(), self._probe(), self._tick()):
             self._tasks.append(loop.create_task(work))
         self.health.is_serving = True
         self._log.info("started", port=self.settings.port, compiled=is_compiled())
@@ -141,9 +175,11 @@ class WebProcess:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.resolver.close()
+        await self.specials.close()
+        self.hasher.close()
         self._upkeep_ends.set()
         await asyncio.to_thread(self._upkeep.join)
-        self._publish()
+        self.gauges.publish()
         self.journal.close()
         await self.redis.aclose()
         await self.database.client.close()
@@ -157,8 +193,9 @@ class WebProcess:
         gate = Gate(
             table=self.table,
             book=self.book,
-            hosts=Hosts(authority_of(settings.public_url)[0], is_strict=settings.unknown_hosts == "404"),
+            hosts=self.hosts,
             resolver=self.resolver,
+            specials=self.specials,
             append=self.journal.append,
             make_exchange=lambda owner: TornadoExchange(owner, gate, application, remote),
             call_soon=asyncio.get_running_loop().call_soon,
@@ -170,11 +207,6 @@ class WebProcess:
 
     def _make_application(self, links: LinkStore, cache: LinkCache) -> web.Application:
         settings = self.settings
-        own = {
-            authority_of(settings.public_url),
-            (settings.host, settings.port),
-            ("localhost", settings.port),
-        }
         services = Services(
             settings=settings,
             database=self.database,
@@ -184,10 +216,12 @@ class WebProcess:
                 now_ms=lambda: int(time.time() * 1000),
                 randbits=secrets.randbits,
                 randbelow=secrets.randbelow,
-                ours=own,
+                ours=self._ours,
                 on_unannounced=lambda error: self._log.warning("change not announced", reason=str(error)[:200]),
             ),
             links=links,
+            domains=self.domains,
+            hasher=self.hasher,
             keys=self.keys,
             health=self.health,
             now_s=time.time,
@@ -196,6 +230,11 @@ class WebProcess:
         self.health.add("redis", self.redis.ping)
         self.health.add("mongodb", lambda: self.database.command("ping"))
         return make_application(services, self.metrics.on_request)
+
+    def _on_domains(self, names: frozenset[str]) -> None:
+        self.hosts.set_domains(names)
+        self._ours.clear()
+        self._ours.update(own_authorities(self.settings, names))
 
     def _open_journal(self) -> Journal:
         source, self._source_lock = create_source(
@@ -242,10 +281,11 @@ class WebProcess:
                 return
 
     async def _probe(self) -> None:
-        """Says in metrics whether each store answers, also when nobody asks it."""
+        """Says in metrics whether each store answers, also when nobody asks it; takes a new file of countries."""
         while True:
             for store, state in (await self.health.parts()).items():
                 self.metrics.set("store_up", float(state == "ok"), store)
+            self.countries.refresh()
             await asyncio.sleep(PROBE_S)
 
     async def _tick(self) -> None:
@@ -253,47 +293,11 @@ class WebProcess:
         while True:
             now_s = time.time()
             self.gate.tick(now_s, int(time.monotonic()))
-            self._publish()
+            self.gauges.publish()
             before_s = time.monotonic()
             pause_s = 1.0 - now_s % 1.0
             await asyncio.sleep(pause_s)
             self.metrics.set("loop_lag", max(0.0, time.monotonic() - before_s - pause_s))
-
-    def _publish(self) -> None:
-        metrics, gate, counts = self.metrics, self.gate, self.gate.counts
-        metrics.count_to("redirects", gate.lane.hits + counts.redirects, "redirect")
-        for outcome in ("not_found", "gone", "unavailable"):
-            metrics.count_to("redirects", getattr(counts, outcome), outcome)
-        metrics.count_latency(gate.lane.latency, gate.lane.latency_s)
-        found = self.resolver.counts
-        looked_up = found.redis_hits + found.redis_misses
-        metrics.count_to("cache", gate.lane.hits + gate.warm_hits, "l1", "hit")
-        metrics.count_to("cache", looked_up, "l1", "miss")
-        metrics.count_to("cache", found.redis_hits, "redis", "hit")
-        metrics.count_to("cache", found.redis_misses, "redis", "miss")
-        metrics.count_to("cache", found.mongodb_hits, "mongodb", "hit")
-        metrics.count_to("cache", found.mongodb_misses, "mongodb", "miss")
-        metrics.count_to("cache", found.stale, "l1", "stale")
-        metrics.count_to("store_failures", found.store_failures)
-        metrics.count_to("journaled", self.journal.appended)
-        metrics.count_to("dropped", self.journal.dropped)
-        metrics.count_to("refused", counts.refused_connections)
-        metrics.count_to("expired", gate.expired)
-        metrics.set("connections", len(gate.connections))
-        metrics.set("hot_links", len(self.table))
-        metrics.set("journal_bytes", self.journal.bytes_used)
-        metrics.set("journal_left", self._seconds_left())
-        for store, breaker in self.breakers.items():
-            metrics.set("breaker", breaker.state.value, store)
-
-    def _seconds_left(self) -> float:
-        """How long the journal can grow at the rate since the last tick, if nothing is applied meanwhile."""
-        now_s, position = time.monotonic(), self.journal.position
-        before_s, before = getattr(self, "_rate_mark", (now_s - 1.0, position))
-        self._rate_mark = (now_s, position)
-        rate = (position - before) / max(0.001, now_s - before_s)
-        room = self.journal.bytes_max - self.journal.bytes_used
-        return min(SECONDS_LEFT_MAX, max(0, room) / rate) if rate > 0 else SECONDS_LEFT_MAX
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -304,6 +308,12 @@ class WebProcess:
             "hot_links": len(self.table),
             "journal": {"appended": self.journal.appended, "dropped": self.journal.dropped},
         }
+
+
+def own_authorities(settings: Settings, domains: Iterable[str] = ()) -> set[tuple[str, int]]:
+    """(host, port) of every address of this instance: a link that leads to one would lead in a circle."""
+    own = {authority_of(settings.public_url), (settings.host, settings.port), ("localhost", settings.port)}
+    return own | {(name, port) for name in domains for port in (80, 443, settings.port)}
 
 
 def listen(host: str, port: int) -> socket.socket:

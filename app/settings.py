@@ -22,6 +22,7 @@ __all__ = ["RESERVED_SEGMENTS", "Settings", "SettingsError", "parse_size"]
 RESERVED_SEGMENTS = frozenset(
     {
         "api",
+        "batch",
         "dashboard",
         "health",
         "ready",

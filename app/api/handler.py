@@ -20,8 +20,8 @@ from redis.exceptions import RedisError
 from tornado import web
 
 from app.accounts import ApiKey, KeyRing
-from app.api.problems import Problem, decode_body
-from app.links import Catalog, LinkStore
+from app.api.problems import FieldError, Problem, decode_body, decode_object, wrong_fields
+from app.links import Catalog, DomainError, DomainWatch, LinkStore, PasswordHasher, normalise_domain
 from app.observe import Health, get_logger
 from app.settings import Settings
 from app.stores import Database
@@ -41,6 +41,8 @@ class Services:
     database: Database
     catalog: Catalog
     links: LinkStore
+    domains: DomainWatch
+    hasher: PasswordHasher
     keys: KeyRing
     health: Health
     now_s: Callable[[], float]
@@ -82,11 +84,28 @@ class Handler(web.RequestHandler):
 
     def decode(self, kind: type[T]) -> T:
         """The body as `kind`; raises Problem."""
+        self.check_media()
+        return decode_body(self.request.body, kind)
+
+    def decode_object(self) -> dict[str, Any]:
+        """The JSON object of the body; raises Problem."""
+        self.check_media()
+        return decode_object(self.request.body)
+
+    def check_media(self) -> None:
+        """Refuses a body that is declared as something else than JSON; raises Problem."""
         media = self.request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
         # curl -d says "form" of whatever it sends; what counts is that the body is JSON.
         if media not in ("application/json", "application/x-www-form-urlencoded") and not media.endswith("+json"):
             raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be application/json.")
-        return decode_body(self.request.body, kind)
+
+    def domain_argument(self) -> str:
+        """The domain that the query names; "" is the default one. Raises Problem."""
+        text = self.get_query_argument("domain", "")
+        try:
+            return normalise_domain(text) if text else ""
+        except DomainError as error:
+            raise wrong_fields([FieldError("domain", str(error))]) from error
 
     def answer(self, body: Any, status: int = HTTPStatus.OK) -> None:
         """Sends a JSON body."""

@@ -1,6 +1,6 @@
-"""`/api/v1/links`: make, show, list, delete.
+"""`/api/v1/links`: make, show, list, change, delete.
 
-In: bodies as `NewLink`. Out: links as `LinkView`. May import: links.
+In: bodies as `app.api.wishes` reads them. Out: links as `LinkView`. May import: links.
 """
 
 from __future__ import annotations
@@ -8,43 +8,39 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, UnsetType
 
+from app.api.branches import show_rule, show_variant
 from app.api.handler import Handler
-from app.api.problems import FieldError, Problem
-from app.links import Link, LinkState, SlugError, SlugTakenError, TargetError, check_slug, join_key
+from app.api.problems import FieldError, Problem, wrong_fields
+from app.api.wishes import Reading, read_change, read_link
+from app.links import (
+    HasherBusyError,
+    Link,
+    LinkState,
+    Listing,
+    ListingError,
+    Place,
+    SlugTakenError,
+    join_key,
+)
 
-__all__ = ["LinkHandler", "LinksHandler"]
+__all__ = ["LinkHandler", "LinkView", "LinksHandler", "view"]
 
 PAGE_DEFAULT = 50
 PAGE_MAX = 500
-REDIRECT_CODES = (301, 302, 307, 308)
+CHANGES_MAX = 4  # times that a change is tried while others change the same link
 INT64_MAX = 2**63 - 1  # MongoDB's widest whole number
 _ETAG = re.compile(r'(?:W/)?"(\d{1,19})"')
 
 
-class NewLink(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The body of a POST."""
-
-    target: str
-    slug: str | None = None
-    code: Annotated[int, Meta(ge=301, le=308)] = 302
-    expires_at: datetime | None = None
-    starts_at: datetime | None = None
-    tags: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=32)] = []
-    title: Annotated[str, Meta(max_length=500)] = ""
-    notes: Annotated[str, Meta(max_length=10_000)] = ""
-    forward_query: bool = False
-
-
 class LinkView(msgspec.Struct, kw_only=True):
-    """A link as the API shows it."""
+    """A link as the API shows it; `password` says whether there is one."""
 
     slug: str
     domain: str
@@ -55,10 +51,16 @@ class LinkView(msgspec.Struct, kw_only=True):
     created_at: datetime
     starts_at: datetime | None
     expires_at: datetime | None
+    max_visits: int | None
+    visits: int
+    password: bool
     tags: list[str]
     title: str
     notes: str
     forward_query: bool
+    forward_path: bool
+    rules: list[dict[str, Any]]
+    variants: list[dict[str, Any]]
     clicks: int
     version: int
 
@@ -68,91 +70,145 @@ def view(link: Link, public_url: str) -> LinkView:
     return LinkView(
         slug=link.slug,
         domain=link.domain,
-        short_url=f"{public_url}/{link.slug}" if not link.domain else f"https://{link.domain}/{link.slug}",
+        short_url=short_url(link, public_url),
         target=link.target,
         state=link.state.value,
         code=link.code,
         created_at=_time(link.created),
         starts_at=None if link.starts is None else _time(link.starts),
         expires_at=None if link.expires is None else _time(link.expires),
+        max_visits=link.max_visits,
+        visits=link.visits,
+        password=link.password_hash is not None,
         tags=link.tags,
         title=link.title,
         notes=link.notes,
         forward_query=link.forward_query,
+        forward_path=link.forward_path,
+        rules=[show_rule(rule) for rule in link.rules],
+        variants=[show_variant(variant) for variant in link.variants],
         clicks=link.clicks,
         version=link.version,
     )
 
 
-class LinksHandler(Handler):
+def short_url(link: Link, public_url: str) -> str:
+    """Where a link is followed; a further domain is reached by the scheme and port of the default one."""
+    if not link.domain:
+        return f"{public_url}/{link.slug}"
+    scheme, _, authority = public_url.partition("://")
+    port = authority.rpartition("]")[2].partition(":")[2]
+    return f"{scheme}://{link.domain}{f':{port}' if port else ''}/{link.slug}"
+
+
+class LinkBase(Handler):
+    """What making and changing links share."""
+
+    async def check_domain(self, reading: Reading) -> None:
+        """Adds an error when the wished domain is none of this instance."""
+        if reading.domain and not await self.services.domains.knows(reading.domain):
+            reading.errors.append(FieldError("domain", "is no domain of this instance"))
+
+    async def hash_password(self, password: str | UnsetType | None) -> dict[str, Any]:
+        """What to store of a password, if anything is to change."""
+        if password is UNSET or password is None:
+            return {} if password is UNSET else {"password_hash": None}
+        try:
+            return {"password_hash": await self.services.hasher.hash(password)}
+        except HasherBusyError as error:
+            headers = {"Retry-After": "2"}
+            detail = "Too many passwords are being hashed right now."
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers) from error
+
+
+class LinksHandler(LinkBase):
     """The collection."""
 
     async def post(self) -> None:
         """Makes a link."""
-        wish = self.decode(NewLink)
-        link = await self._create(wish)
-        shown = view(link, self.services.settings.public_url)
-        self.set_header("Location", f"/api/v1/links/{link.slug}")
-        self.set_header("ETag", f'"{link.version}"')
-        self.answer(shown, HTTPStatus.CREATED)
-
-    async def _create(self, wish: NewLink) -> Link:
         assert self.key is not None
-        if errors := list(_faults(wish)):
-            raise _wrong(errors + list(_slug_fault(wish.slug)))
-        fields: dict[str, Any] = {
-            "code": wish.code,
-            "starts": None if wish.starts_at is None else int(wish.starts_at.timestamp()),
-            "expires": None if wish.expires_at is None else int(wish.expires_at.timestamp()),
-            "tags": sorted(set(wish.tags)),
-            "title": wish.title,
-            "notes": wish.notes,
-            "forward_query": wish.forward_query,
-            "owner": self.key.id,
-        }
-        try:
-            return await self.services.catalog.create(target=wish.target, slug=wish.slug, **fields)
-        except TargetError as error:
-            raise _wrong([FieldError("target", str(error)), *_slug_fault(wish.slug)]) from error
-        except SlugError as error:
-            raise _wrong([FieldError("slug", str(error))]) from error
-        except SlugTakenError as error:
+        catalog = self.services.catalog
+        reading = read_link(self.decode_object(), catalog.check_target)
+        await self.check_domain(reading)
+        if reading.errors:
+            raise wrong_fields(reading.errors)
+        assert reading.target is not None
+        password = await self.hash_password(reading.password)
+        fields = {**reading.fields, **password, "owner": self.key.id}
+        draft = catalog.draft(target=reading.target, slug=reading.slug, domain=reading.domain, **fields)
+        (link,) = await catalog.create_many([draft], [reading.slug is None])
+        if isinstance(link, SlugTakenError):
             taken = [FieldError("slug", "is taken")]
-            raise Problem(HTTPStatus.CONFLICT, "This slug belongs to another link.", taken) from error
+            raise Problem(HTTPStatus.CONFLICT, "This slug belongs to another link.", taken)
+        if isinstance(link, Exception):
+            raise link
+        self.set_header("Location", f"/api/v1/links/{link.slug}" + (f"?domain={link.domain}" if link.domain else ""))
+        self.set_header("ETag", f'"{link.version}"')
+        self.answer(view(link, self.services.settings.public_url), HTTPStatus.CREATED)
 
     async def get(self) -> None:
-        """A page of links, the newest first."""
+        """A page of links, the newest first unless `sort` says otherwise."""
         limit = self.whole_argument("limit", PAGE_DEFAULT, 1, PAGE_MAX)
-        cursor = self.get_query_argument("cursor", "")
-        tag = self.get_query_argument("tag", None)
-        page = await self.services.links.page(limit=limit, after=_read_cursor(cursor), tag=tag)
+        after = _read_cursor(self.get_query_argument("cursor", ""))
+        try:
+            listing = Listing(
+                self.get_query_argument("sort", "-created"),
+                tag=self.get_query_argument("tag", ""),
+                search=self.get_query_argument("q", ""),
+                domain=self.get_query_argument("domain", None),
+            )
+            page = await self.services.links.page(listing, limit=limit, after=after)
+        except ListingError as error:
+            raise wrong_fields([FieldError(error.field, str(error))]) from error
         public_url = self.services.settings.public_url
         following = None if page.following is None else _make_cursor(page.following)
         self.answer({"items": [view(link, public_url) for link in page.items], "next_cursor": following})
 
 
-class LinkHandler(Handler):
+class LinkHandler(LinkBase):
     """One link."""
 
     async def get(self, slug: str) -> None:
         """Shows it."""
-        link = await self.services.links.get(join_key("", slug))
-        if link is None:
-            raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
+        link = await self._find(slug)
         self.set_header("ETag", f'"{link.version}"')
         self.answer(view(link, self.services.settings.public_url))
 
+    async def patch(self, slug: str) -> None:
+        """Changes the fields that the body holds; with If-Match, only at that version."""
+        version = self._wanted_version()
+        wish = self.decode_object()
+        password: dict[str, Any] | None = None
+        for _ in range(CHANGES_MAX):
+            link = await self._find(slug)
+            if version not in (None, link.version):
+                raise _outdated(link)
+            reading = read_change(wish, link, self.services.catalog.check_target)
+            if reading.errors:
+                raise wrong_fields(reading.errors)
+            if password is None:
+                password = await self.hash_password(reading.password)
+            changed = await self.services.catalog.change(link, {**reading.fields, **password})
+            if changed is not None:
+                self.set_header("ETag", f'"{changed.version}"')
+                self.answer(view(changed, self.services.settings.public_url))
+                return
+        raise Problem(HTTPStatus.CONFLICT, "Others are changing this link right now.")
+
     async def delete(self, slug: str) -> None:
         """Ends it everywhere before answering; with If-Match, only at that version."""
-        key = join_key("", slug)
+        key = join_key(self.domain_argument(), slug)
         version = self._wanted_version()
         if await self.services.catalog.delete(key, version=version) is None:
-            link = await self.services.links.get(key)
-            if link is None or link.state is LinkState.DELETED:
-                raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
-            raise Problem(HTTPStatus.PRECONDITION_FAILED, f"The link is at version {link.version}.")
+            raise _outdated(await self._find(slug))
         self.clear_header("Content-Type")
         self.set_status(HTTPStatus.NO_CONTENT)
+
+    async def _find(self, slug: str) -> Link:
+        link = await self.services.links.get(join_key(self.domain_argument(), slug))
+        if link is None or link.state is LinkState.DELETED:
+            raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
+        return link
 
     def _wanted_version(self) -> int | None:
         text = self.request.headers.get("If-Match", "*").strip()
@@ -164,42 +220,23 @@ class LinkHandler(Handler):
         return int(match[1])
 
 
-def _wrong(errors: list[FieldError]) -> Problem:
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Some fields cannot be used.", errors)
-
-
-def _faults(wish: NewLink) -> Iterator[FieldError]:
-    """What types cannot say of a wish."""
-    if wish.code not in REDIRECT_CODES:
-        yield FieldError("code", "must be 301, 302, 307 or 308")
-    naive = [name for name in ("starts_at", "expires_at") if (at := getattr(wish, name)) and at.tzinfo is None]
-    for name in naive:
-        yield FieldError(name, "must name a time zone, such as 2030-01-01T00:00:00Z")
-    if not naive and wish.starts_at and wish.expires_at and wish.starts_at >= wish.expires_at:
-        yield FieldError("expires_at", "must be later than starts_at")
-
-
-def _slug_fault(slug: str | None) -> Iterator[FieldError]:
-    try:
-        if slug is not None:
-            check_slug(slug)
-    except SlugError as error:
-        yield FieldError("slug", str(error))
+def _outdated(link: Link) -> Problem:
+    return Problem(HTTPStatus.PRECONDITION_FAILED, f"The link is at version {link.version}.")
 
 
 def _time(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _make_cursor(following: tuple[int, str]) -> str:
+def _make_cursor(following: Place) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(following)).decode().rstrip("=")
 
 
-def _read_cursor(text: str) -> tuple[int, str] | None:
+def _read_cursor(text: str) -> Place | None:
     if not text:
         return None
     try:
         decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        return msgspec.json.decode(decoded, type=tuple[Annotated[int, Meta(ge=0, le=INT64_MAX)], str])
+        return msgspec.json.decode(decoded, type=Place)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "cursor must be a next_cursor as it was given.") from None

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["FieldError", "Problem", "decode_body"]
+__all__ = ["FieldError", "Problem", "decode_body", "decode_object", "field_errors", "wrong_fields"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -60,6 +60,15 @@ def decode_body(body: bytes, kind: type[T]) -> T:
     Raises:
         Problem: 400 when the body is no JSON object, 422 when fields are wrong.
     """
+    data = decode_object(body)
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError:
+        raise wrong_fields(list(field_errors(data, kind))) from None
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body; raises Problem 400 when it is none."""
     try:
         data = msgspec.json.decode(body)
     except RecursionError as error:
@@ -68,14 +77,15 @@ def decode_body(body: bytes, kind: type[T]) -> T:
         raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise Problem(HTTPStatus.BAD_REQUEST, "The body must be a JSON object.")
-    try:
-        return msgspec.convert(data, kind)
-    except msgspec.ValidationError:
-        errors = list(_field_errors(data, kind))
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Some fields cannot be used.", errors) from None
+    return data
 
 
-def _field_errors(data: dict[str, Any], kind: type[msgspec.Struct]) -> Iterator[FieldError]:
+def wrong_fields(errors: Sequence[FieldError]) -> Problem:
+    """The problem with these fields."""
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Some fields cannot be used.", errors)
+
+
+def field_errors(data: dict[str, Any], kind: type[msgspec.Struct]) -> Iterator[FieldError]:
     """One error for each wrong field, where msgspec alone stops at the first."""
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name, value in data.items():

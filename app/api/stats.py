@@ -24,7 +24,7 @@ class LinkStatsHandler(Handler):
 
     async def get(self, slug: str) -> None:
         """By default the last 30 days, by day, in UTC."""
-        link = await self.services.links.get(join_key("", slug))
+        link = await self.services.links.get(join_key(self.domain_argument(), slug))
         if link is None:
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
         self.answer(await link_stats(self.services.database, link.link, self._range()))

@@ -2,7 +2,8 @@
 
 In: bytes from the connection. Out: calls of Tornado's documented interface (`start_request`, `HTTPMessageDelegate`,
 and this `HTTPConnection`), the answer's bytes through h11, and at the end the bytes that came behind the request.
-A GET of a slug that was merely spelled oddly is not given to the application: the connection answers it as ever.
+A GET of a slug that was merely spelled oddly is not given to the application: the connection answers it as ever, and
+so it does a POST, which may be the form of a link with a password.
 
     HEAD     until h11 has a whole head: at most HEAD_BYTES_MAX, however it was cut into packets, and HEAD_S
     BODY     until its end: at most 1 MiB unless the handler's `prepare` asked for more by `set_max_body_size`, which
@@ -28,6 +29,7 @@ from app.front import limits
 from app.front.gate import Gate, Owner
 from app.front.head import HEAD_BYTES_MAX, Careful
 from app.front.request import Asked, RefusedError, read_request
+from app.redirect import FORM_BYTES_MAX
 
 __all__ = ["BODY_BYTES_MAX", "TornadoExchange"]
 
@@ -243,6 +245,9 @@ class TornadoExchange(httputil.HTTPConnection):
                 raise RefusedError(HTTPStatus.BAD_REQUEST)
             if self._delegate is not None:
                 self._await(self._delegate.data_received(bytes(event.data)))
+            elif self._slug is not None and self._slug[1].form is not None:
+                # Of a body that is too long for a form only so much that this can be seen.
+                self._slug[1].form = (self._slug[1].form + bytes(event.data))[: FORM_BYTES_MAX + 1]
             return True
         if isinstance(event, h11.EndOfMessage):
             self._on_complete()
@@ -264,8 +269,17 @@ class TornadoExchange(httputil.HTTPConnection):
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED)
         head = b"%s %s HTTP/%s\r\n" % (event.method, asked.target, event.http_version)
         head += b"".join(name + b": " + value + b"\r\n" for name, value in fields) + b"\r\n"
-        is_head = event.method == b"HEAD"
-        self._slug = head, Careful(is_head=is_head, path=decoded, query=mark + query, host=asked.host, close=False)
+        self._slug = (
+            head,
+            Careful(
+                is_head=event.method == b"HEAD",
+                path=_with_decoded_slug(path),
+                query=mark + query,
+                host=asked.host,
+                close=False,
+                form=b"" if event.method == b"POST" else None,
+            ),
+        )
         self._admit_body()
         return True
 
@@ -331,7 +345,7 @@ class TornadoExchange(httputil.HTTPConnection):
         self._send(h11.Response(status_code=HTTPStatus.FOUND, headers=[(b"Content-Length", b"0")]))
         self._send(h11.EndOfMessage())
         rest, close = self._rest()
-        if head.startswith((b"GET ", b"HEAD ")):
+        if head.startswith((b"GET ", b"HEAD ", b"POST ")):
             found.close = close
             self._owner.answer_slug(head, found, rest)
             return
@@ -372,3 +386,10 @@ class TornadoExchange(httputil.HTTPConnection):
         else:
             future.set_result(None)
         return future
+
+
+def _with_decoded_slug(path: bytes) -> bytes:
+    """A raw path whose first segment is decoded; what is behind it stays raw, for links that forward it."""
+    segment, slash, rest = path[1:].partition(b"/")
+    slug = unquote_to_bytes(segment)
+    return path if b"/" in slug else b"/" + slug + slash + rest

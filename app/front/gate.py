@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from app.front.head import Careful
 from app.front.lane import Lane
-from app.redirect import AnswerBook, Hosts, Resolver, Table
+from app.journal import Outcome
+from app.redirect import AnswerBook, Hosts, Resolver, Specials, Table
 from app.settings import RESERVED_SEGMENTS
 
 __all__ = ["Exchange", "Gate", "Owner", "Transport", "pack_peer"]
@@ -74,7 +75,13 @@ class FrontCounts:
     not_found: int = 0
     gone: int = 0
     unavailable: int = 0
+    password: int = 0
     refused_connections: int = 0
+
+    def count(self, outcome: Outcome) -> None:
+        """One answer that is no redirect."""
+        name = outcome.name.lower()
+        setattr(self, name, getattr(self, name) + 1)
 
 
 class Gate:
@@ -100,6 +107,7 @@ class Gate:
         "make_exchange",
         "now",
         "resolver",
+        "specials",
         "table",
         "warm_hits",
     )
@@ -111,6 +119,7 @@ class Gate:
         book: AnswerBook,
         hosts: Hosts,
         resolver: Resolver,
+        specials: Specials,
         append: Callable[[bytes, int, bytes, int, int, bytes], bool],
         make_exchange: Callable[[Owner], Exchange],
         call_soon: Callable[..., Any],
@@ -121,6 +130,7 @@ class Gate:
         self.book = book
         self.hosts = hosts
         self.resolver = resolver
+        self.specials = specials
         self.append = append
         self.lane = Lane(table=table, prefixes=hosts.prefixes, append=append)
         self.make_exchange = make_exchange
@@ -150,13 +160,13 @@ class Gate:
         """Whether the front answers a path; the root and reserved first segments belong to the application."""
         return path != b"/" and path[1:].partition(b"/")[0].lower() not in _RESERVED
 
-    def key_of(self, found: Careful) -> bytes | None:
-        """The key of a judged head; None when its path is no slug or its host none of ours."""
-        slug = found.path[1:]
+    def key_of(self, found: Careful) -> tuple[bytes | None, bytes]:
+        """The key of a judged head, if it has a slug and its host is one of ours; and the rest of its path."""
+        slug, slash, rest = found.path[1:].partition(b"/")
         if not 0 < len(slug) <= _SLUG_BYTES_MAX or not _SLUG_BYTES.issuperset(slug):
-            return None
+            return None, b""
         prefix = self.hosts.prefix(found.host)
-        return None if prefix is None else prefix + slug
+        return None if prefix is None else prefix + slug, slash + rest
 
     def tick(self, now_s: float, second: int) -> None:
         """Once a second: the Date, the time-outs, and the end of idle connections while draining."""

@@ -90,20 +90,24 @@ class Careful:
 
     Attributes:
         is_head: the method is HEAD.
-        path: from the slash on, `[A-Za-z0-9_.~/-]` only.
+        path: from the slash on; of a head that was not odd `[A-Za-z0-9_.~/-]` only, else raw behind the first segment.
         query: with its question mark, or b"".
         host: as sent; b"" only in HTTP/1.0.
         close: the connection ends after this answer.
+        form: the body of a POST, or None.
     """
 
-    __slots__ = ("close", "host", "is_head", "path", "query")
+    __slots__ = ("close", "form", "host", "is_head", "path", "query")
 
-    def __init__(self, *, is_head: bool, path: bytes, query: bytes, host: bytes, close: bool) -> None:
+    def __init__(
+        self, *, is_head: bool, path: bytes, query: bytes, host: bytes, close: bool, form: bytes | None = None
+    ) -> None:
         self.is_head = is_head
         self.path = path
         self.query = query
         self.host = host
         self.close = close
+        self.form = form
 
 
 def judge(head: bytes) -> Careful | None:

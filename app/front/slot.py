@@ -1,32 +1,48 @@
 """One answer that is not a plain hit: looked up, decided, journaled and written in its turn.
 
 In: a judged head, from the connection. Out: the answer's bytes, once they are known and it is their turn.
+
+    started   the table knows the link, or the resolver is asked
+    errands   `decide` wants to know something first (a visit, a password): it is run, and `decide` asked again
+    known     the decision stands; `answer` journals it and makes the bytes
+
 May import: redirect, journal, and `gate`; no Tornado.
 """
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
 
 from app.front.gate import Gate, Owner
 from app.front.head import Careful
 from app.journal import NO_LINK, Outcome, flags_of
-from app.redirect import Decision, decide
+from app.redirect import (
+    PAGE_STATUSES,
+    Decision,
+    Entry,
+    Known,
+    Request,
+    Visitor,
+    decide,
+    is_cross_site,
+    password_page,
+)
 
 __all__ = ["Slot"]
 
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _OUTCOMES = {
     HTTPStatus.NOT_FOUND: Outcome.NOT_FOUND,
     HTTPStatus.GONE: Outcome.GONE,
     HTTPStatus.SERVICE_UNAVAILABLE: Outcome.UNAVAILABLE,
+    **dict.fromkeys(PAGE_STATUSES, Outcome.PASSWORD),
 }
 
 
 class Slot:
     """One answer that is not a plain hit: perhaps not known yet, perhaps behind others that are not."""
 
-    __slots__ = ("_connection", "_decision", "_found", "_gate", "_head", "close")
+    __slots__ = ("_connection", "_decision", "_entry", "_found", "_gate", "_head", "_known", "_request", "close")
 
     def __init__(self, connection: Owner, gate: Gate, head: bytes, found: Careful) -> None:
         self._connection = connection
@@ -34,6 +50,8 @@ class Slot:
         self._head = head
         self._found = found
         self._decision: Decision | None = None
+        self._request: Request | None = None
+        self._known = Known()
         self.close = found.close or gate.draining
 
     @property
@@ -43,45 +61,74 @@ class Slot:
 
     def start(self) -> None:
         """Looks the answer up; when it must be waited for, the connection's `settle` is called later."""
-        key = self._gate.key_of(self._found)
+        gate, found = self._gate, self._found
+        key, rest = gate.key_of(found)
         if key is None:
-            self._decision = Decision(HTTPStatus.NOT_FOUND, NO_LINK, b"", counts=False)
+            status = HTTPStatus.NOT_FOUND if gate.hosts.is_complete else HTTPStatus.SERVICE_UNAVAILABLE
+            self._decision = Decision(status, NO_LINK, counts=False)
             return
-        entry = self._gate.table.find(key)
-        if entry is None and self._gate.table.is_absent(key, self._gate.now()):
-            self._decision = Decision(HTTPStatus.NOT_FOUND, NO_LINK, b"")
-        elif entry is None:
-            self._gate.resolver.resolve(key, self._on_resolved)
+        entry = gate.table.find(key)
+        if entry is None and gate.table.is_absent(key, gate.now()):
+            self._decision = Decision(HTTPStatus.NOT_FOUND, NO_LINK, counts=not rest)
+            return
+        self._request = Request(
+            key=key,
+            query=found.query,
+            visitor=Visitor(gate.specials.visitors, self._head, self._connection.peer),
+            rest=rest,
+            is_head=found.is_head,
+            form=found.form,
+            is_cross_site=found.form is not None and is_cross_site(self._head),
+        )
+        if entry is None:
+            gate.resolver.resolve(key, self._on_resolved)
         else:
-            self._gate.warm_hits += 1
-            self._decision = decide(entry, self._gate.now(), self._found.query)
+            gate.warm_hits += 1
+            self._decide(entry)
 
     def answer(self) -> bytes:
         """The bytes to send; journals them first, so call it only when they are about to leave."""
         decision = self._decision
         assert decision is not None
         gate, found = self._gate, self._found
-        if decision.status in (301, 302, 307, 308):
+        if decision.status in _REDIRECTS:
             gate.counts.redirects += 1
             self._journal(decision, Outcome.REDIRECT)
             return gate.book.redirect(decision.location, decision.status, close=self.close)
-        outcome = _OUTCOMES[HTTPStatus(decision.status)]
-        if outcome is Outcome.NOT_FOUND:
-            gate.counts.not_found += 1
-        elif outcome is Outcome.GONE:
-            gate.counts.gone += 1
-        else:
-            gate.counts.unavailable += 1
-        if decision.counts:
-            self._journal(decision, outcome)
+        outcome = _OUTCOMES.get(HTTPStatus(decision.status))
+        if outcome is not None:
+            gate.counts.count(outcome)
+            if decision.counts:
+                self._journal(decision, outcome)
+        if outcome is Outcome.PASSWORD:
+            return password_page(
+                decision.status, gate.book.date, wait_s=decision.wait_s, is_head=found.is_head, close=self.close
+            )
         return gate.book.failure(decision.status, self._head, is_head=found.is_head, close=self.close)
 
-    def _on_resolved(self, decision_or_entry: Any) -> None:
-        """The resolver's word: an entry, or the status of what is not one."""
-        if isinstance(decision_or_entry, int):
-            self._decision = Decision(decision_or_entry, NO_LINK, b"")
+    def _decide(self, entry: Entry) -> None:
+        request = self._request
+        assert request is not None
+        decision = decide(entry, self._gate.now(), request, self._known)
+        if isinstance(decision, Decision):
+            self._decision = decision
         else:
-            self._decision = decide(decision_or_entry, self._gate.now(), self._found.query)
+            assert not isinstance(entry, bytes)
+            self._entry = entry
+            self._gate.specials.run(decision, entry, request, self._known, self._on_known)
+
+    def _on_resolved(self, answer: Entry | int) -> None:
+        """The resolver's word: an entry, or the status of what is not one."""
+        if isinstance(answer, int):
+            self._decision = Decision(answer, NO_LINK)
+        else:
+            self._decide(answer)
+        self._connection.settle()
+
+    def _on_known(self, known: Known) -> None:
+        """An errand's word."""
+        self._known = known
+        self._decide(self._entry)
         self._connection.settle()
 
     def _journal(self, decision: Decision, outcome: Outcome) -> None:
@@ -89,7 +136,7 @@ class Slot:
             self._head,
             int(self._gate.now() * 1000),
             decision.link_id,
-            0,
+            decision.variant,
             flags_of(outcome, is_head=self._found.is_head),
             self._connection.peer,
         )

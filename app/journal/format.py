@@ -76,6 +76,7 @@ class Outcome(IntEnum):
     NOT_FOUND = 1
     GONE = 2
     UNAVAILABLE = 3
+    PASSWORD = 4  # the form was shown, at first or after a wrong try
 
 
 def flags_of(outcome: Outcome, *, is_head: bool) -> int:
@@ -106,7 +107,7 @@ class Record(NamedTuple):
     @property
     def outcome(self) -> Outcome:
         """What was answered."""
-        return Outcome(self.flags >> 1 & 3)
+        return Outcome(self.flags >> 1 & 7)
 
 
 @dataclass(slots=True)

@@ -1,32 +1,57 @@
-"""What a link is: model, slugs, URL policy, storage, announcing changes."""
+"""What a link is: model, slugs, URL policy, where it may lead, domains, storage, announcing changes."""
 
+from app.links.branches import BRANCH_BYTES_MAX, RULES_MAX, VARIANTS_MAX, WEIGHT_MAX, Parameter, Rule, Variant, When
 from app.links.cache import CHANNEL, LinkCache, decode_message, encode_message
 from app.links.catalog import Catalog
+from app.links.domains import DOMAINS, Domain, DomainError, DomainStore, DomainWatch, normalise_domain
+from app.links.listing import Listing, ListingError, Page, Place
 from app.links.model import Cached, CachedLink, Link, LinkState, join_key, split_key
+from app.links.passwords import HasherBusyError, PasswordError, PasswordHasher, check_password
 from app.links.slugs import SlugError, check_slug
-from app.links.storage import INDEXES, LINKS, LinkStore, Page, SlugTakenError
+from app.links.storage import INDEXES, LINKS, LinkStore, SlugTakenError
 from app.links.targets import TargetError, authority_of, normalise_target
 
 __all__ = [
+    "BRANCH_BYTES_MAX",
     "CHANNEL",
+    "DOMAINS",
     "INDEXES",
     "LINKS",
+    "RULES_MAX",
+    "VARIANTS_MAX",
+    "WEIGHT_MAX",
     "Cached",
     "CachedLink",
     "Catalog",
+    "Domain",
+    "DomainError",
+    "DomainStore",
+    "DomainWatch",
+    "HasherBusyError",
     "Link",
     "LinkCache",
     "LinkState",
     "LinkStore",
+    "Listing",
+    "ListingError",
     "Page",
+    "Parameter",
+    "PasswordError",
+    "PasswordHasher",
+    "Place",
+    "Rule",
     "SlugError",
     "SlugTakenError",
     "TargetError",
+    "Variant",
+    "When",
     "authority_of",
+    "check_password",
     "check_slug",
     "decode_message",
     "encode_message",
     "join_key",
+    "normalise_domain",
     "normalise_target",
     "split_key",
 ]

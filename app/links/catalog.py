@@ -2,27 +2,31 @@
 
 In: judged wishes of the API. Out: MongoDB (majority) first, then Redis if newer, then the channel. When Redis is away
 the change stands and is logged; processes then re-read by themselves (see `app.redirect.channel`).
+Announcements of one turn of the loop share one pipeline, as inserts share one write.
 May import: stores.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import msgspec
 from redis.exceptions import RedisError
 
 from app.links.cache import LinkCache
-from app.links.model import Cached, Link, LinkState, join_key
+from app.links.model import Cached, Link, LinkState
 from app.links.slugs import check_slug, make_slug
-from app.links.storage import LinkStore, SlugTakenError
+from app.links.storage import LinkStore, SlugTakenError, branch_fields
 from app.links.targets import normalise_target
+from app.links.terms import terms_of
 
 __all__ = ["Catalog"]
 
 TRIES_MAX = 8  # at 100 million links a try in 20,000 collides; eight in a row mean that something else is wrong
 ANNOUNCE_S = 1.0  # a Redis that hangs must not hold up a change that MongoDB already has
+ANNOUNCE_MAX = 1_000  # links in one pipeline
 LINK_ID_BITS = 63
 
 
@@ -54,6 +58,12 @@ class Catalog:
         self._randbelow = randbelow
         self._ours = ours
         self._on_unannounced = on_unannounced
+        self._unannounced: list[tuple[str, Cached]] = []
+        self._announcing: asyncio.Task[None] | None = None
+
+    def check_target(self, text: str) -> str:
+        """A target as it will be stored; raises TargetError."""
+        return normalise_target(text, self._ours)
 
     async def create(self, *, target: str, slug: str | None = None, domain: str = "", **fields: Any) -> Link:
         """Makes a link; without a slug, one is made that is free.
@@ -62,40 +72,19 @@ class Catalog:
             TargetError, SlugError: a value that cannot be used.
             SlugTakenError: the chosen slug belongs to another link.
         """
-        target = normalise_target(target, self._ours)
-        if slug is not None:
-            link = await self.store.insert(self._new(domain, check_slug(slug), target, fields))
-        else:
-            link = await self._create_random(domain, target, fields)
-        await self._announce(link)
-        return link
+        checked = None if slug is None else check_slug(slug)
+        link = self.draft(target=self.check_target(target), slug=checked, domain=domain, **fields)
+        result = (await self.create_many([link], [slug is None]))[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    async def delete(self, key: str, *, version: int | None = None) -> Link | None:
-        """Ends a link; None when there is none (at `version`, if given). Its key may be taken again."""
-        return await self.update(key, {"state": LinkState.DELETED.value}, version=version)
-
-    async def update(self, key: str, fields: dict[str, Any], *, version: int | None = None) -> Link | None:
-        """Changes stored fields of a link; None when there is none (at `version`, if given)."""
-        if "target" in fields:
-            fields["target"] = normalise_target(fields["target"], self._ours)
-        link = await self.store.change(key, fields, now_ms=self._now_ms(), version=version)
-        if link is not None:
-            await self._announce(link)
-        return link
-
-    async def _create_random(self, domain: str, target: str, fields: dict[str, Any]) -> Link:
-        for _ in range(TRIES_MAX - 1):
-            try:
-                return await self.store.insert(self._new(domain, make_slug(self._randbelow), target, fields))
-            except SlugTakenError:
-                continue  # the database's own key said so: try another
-        return await self.store.insert(self._new(domain, make_slug(self._randbelow), target, fields))
-
-    def _new(self, domain: str, slug: str, target: str, fields: dict[str, Any]) -> Link:
+    def draft(self, *, target: str, slug: str | None = None, domain: str = "", **fields: Any) -> Link:
+        """A link that is not stored yet; target and slug were checked, and without a slug one is made."""
         now_ms = self._now_ms()
         return Link(
             domain=domain,
-            slug=slug,
+            slug=make_slug(self._randbelow) if slug is None else slug,
             target=target,
             link=self._randbits(LINK_ID_BITS) | 1,
             version=now_ms,
@@ -103,10 +92,67 @@ class Catalog:
             **fields,
         )
 
-    async def _announce(self, link: Link) -> None:
-        cached: Cached = link.cached()
-        try:
-            async with asyncio.timeout(ANNOUNCE_S):
-                await self._cache.announce([(join_key(link.domain, link.slug), cached)])
-        except (RedisError, OSError) as error:
-            self._on_unannounced(error)
+    async def create_many(self, drafts: Sequence[Link], may_rename: Sequence[bool]) -> list[Link | Exception]:
+        """Stores drafts in one write: for each the link, or why it was not stored.
+
+        Args:
+            drafts: links of `draft`.
+            may_rename: whether the slug was made rather than chosen, so that another one will do as well.
+        """
+        results = await self.store.insert_many(drafts)
+        for _ in range(TRIES_MAX - 1):
+            taken = [n for n, result in enumerate(results) if may_rename[n] and isinstance(result, SlugTakenError)]
+            if not taken:
+                break
+            again = [msgspec.structs.replace(drafts[n], slug=make_slug(self._randbelow)) for n in taken]
+            for n, result in zip(taken, await self.store.insert_many(again), strict=True):
+                results[n] = result
+        await self._announce([result for result in results if isinstance(result, Link)])
+        return results
+
+    async def delete(self, key: str, *, version: int | None = None) -> Link | None:
+        """Ends a link; None when there is none (at `version`, if given). Its key may be taken again."""
+        return await self._store_change(key, {"state": LinkState.DELETED.value}, version)
+
+    async def change(self, link: Link, fields: dict[str, Any]) -> Link | None:
+        """Changes fields of a link, given as those of `Link`; None when it is not at `link`'s version any more.
+
+        Raises:
+            TargetError: a target that cannot be used. Those of rules and variants went through `check_target`.
+        """
+        if "target" in fields:
+            fields = {**fields, "target": self.check_target(fields["target"])}
+        changed = msgspec.structs.replace(link, **fields)
+        stored = dict(fields)
+        if "state" in fields:
+            stored["state"] = changed.state.value
+        if "rules" in fields or "variants" in fields:
+            stored |= branch_fields(changed.rules, changed.variants)
+        if "target" in fields or "title" in fields:
+            stored["terms"] = terms_of(domain=link.domain, slug=link.slug, title=changed.title, target=changed.target)
+        return await self._store_change(link.key, stored, link.version)
+
+    async def _store_change(self, key: str, fields: dict[str, Any], version: int | None) -> Link | None:
+        link = await self.store.change(key, fields, now_ms=self._now_ms(), version=version)
+        if link is not None:
+            await self._announce([link])
+        return link
+
+    async def _announce(self, links: Sequence[Link]) -> None:
+        """Tells Redis and every process, in one pipeline with whoever else wants to in this turn of the loop."""
+        if not links:
+            return
+        self._unannounced += [(link.key, link.cached()) for link in links]
+        if self._announcing is None:
+            self._announcing = asyncio.get_running_loop().create_task(self._announce_all())
+        await asyncio.shield(self._announcing)
+
+    async def _announce_all(self) -> None:
+        await asyncio.sleep(0)  # those of this turn
+        items, self._unannounced, self._announcing = self._unannounced, [], None
+        for start in range(0, len(items), ANNOUNCE_MAX):
+            try:
+                async with asyncio.timeout(ANNOUNCE_S):
+                    await self._cache.announce(items[start : start + ANNOUNCE_MAX])
+            except (RedisError, OSError) as error:
+                self._on_unannounced(error)

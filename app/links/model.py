@@ -6,9 +6,10 @@ In: rows of MongoDB and bodies of requests. Out: typed links. Pure. May import: 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
 
 import msgspec
+
+from app.links.branches import Rule, Variant
 
 __all__ = ["Cached", "CachedLink", "Link", "LinkState", "join_key", "split_key"]
 
@@ -34,7 +35,7 @@ def split_key(key: str) -> tuple[str, str]:
 
 
 class CachedLink(msgspec.Struct, array_like=True, frozen=True):
-    """What a redirect needs of a link. Times are Unix seconds; `target` is visible ASCII."""
+    """What a redirect needs of a link. Times are Unix seconds, targets visible ASCII, `password` a hash or b""."""
 
     link: int
     state: str
@@ -43,9 +44,11 @@ class CachedLink(msgspec.Struct, array_like=True, frozen=True):
     starts: int | None = None
     expires: int | None = None
     max_visits: int | None = None
-    password: bool = False
+    password: bytes = b""
     forward_query: bool = False
-    rules: list[Any] | None = None
+    forward_path: bool = False
+    rules: tuple[Rule, ...] = ()
+    variants: tuple[Variant, ...] = ()
 
 
 class Cached(msgspec.Struct, frozen=True):
@@ -79,8 +82,10 @@ class Link(msgspec.Struct, kw_only=True):
     visits: int = 0
     password_hash: bytes | None = None
     code: int = 302
-    rules: list[Any] | None = None
+    rules: tuple[Rule, ...] = ()
+    variants: tuple[Variant, ...] = ()
     forward_query: bool = False
+    forward_path: bool = False
     clicks: int = 0
 
     @property
@@ -102,8 +107,10 @@ class Link(msgspec.Struct, kw_only=True):
                 starts=self.starts,
                 expires=self.expires,
                 max_visits=self.max_visits,
-                password=self.password_hash is not None,
+                password=self.password_hash or b"",
                 forward_query=self.forward_query,
+                forward_path=self.forward_path,
                 rules=self.rules,
+                variants=self.variants,
             ),
         )

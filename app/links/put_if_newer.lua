@@ -3,10 +3,12 @@
 -- An absence (version 0) is put only where there is nothing, so it never hides a link.
 local current = redis.call('GET', KEYS[1])
 if current then
-  local known, value = pcall(cmsgpack.unpack, current)
-  if known and type(value) == 'table' and type(value[1]) == 'number' then
+  -- Only the version is read, behind the byte that says "array of two": the rest may be long, and of types that
+  -- cmsgpack does not know.
+  local known, _, version = pcall(cmsgpack.unpack_one, current, 1)
+  if string.byte(current) == 0x92 and known and type(version) == 'number' then
     -- At one version the content is the same: it is put again in case another release wrote it in another shape.
-    if value[1] > tonumber(ARGV[1]) then
+    if version > tonumber(ARGV[1]) then
       return 0
     end
   end

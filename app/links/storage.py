@@ -17,24 +17,29 @@ from bson.int64 import Int64
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.errors import BulkWriteError, WriteError
 
-from app.links.model import Link, LinkState, split_key
+from app.links.branches import Rule, Variant
+from app.links.listing import Listing, Page, Place
+from app.links.model import Link, LinkState, join_key, split_key
+from app.links.terms import terms_of
 from app.stores import Database
 
-__all__ = ["INDEXES", "LINKS", "LinkStore", "Page", "SlugTakenError"]
+__all__ = ["INDEXES", "LINKS", "LinkStore", "SlugTakenError"]
 
 LINKS = "links"
 INDEXES = [
     IndexModel([("link", ASCENDING)], unique=True),
     IndexModel([("created", DESCENDING), ("_id", DESCENDING)]),
     IndexModel([("tags", ASCENDING), ("created", DESCENDING), ("_id", DESCENDING)]),
+    IndexModel([("terms", ASCENDING), ("created", DESCENDING), ("_id", DESCENDING)]),
+    IndexModel([("clicks", DESCENDING), ("_id", DESCENDING)]),
+    IndexModel([("tags", ASCENDING), ("clicks", DESCENDING), ("_id", DESCENDING)]),
 ]
-LIST_ORDER = [("created", DESCENDING), ("_id", DESCENDING)]
 BATCH_MAX = 1_000  # rows of one bulk write
 DUPLICATE_KEY = 11000
 #: What a redirect needs; titles, notes and tags stay in MongoDB.
 _REDIRECT_FIELDS = {
     **dict.fromkeys(("link", "target", "state", "version", "starts", "expires", "max_visits"), 1),
-    **dict.fromkeys(("password_hash", "code", "rules", "forward_query"), 1),
+    **dict.fromkeys(("password_hash", "code", "rules", "variants", "forward_query", "forward_path"), 1),
 }
 
 
@@ -46,19 +51,12 @@ class SlugTakenError(Exception):
         self.key = key
 
 
-class Page(msgspec.Struct, frozen=True):
-    """Some links in order, and where the next page begins; None at the end."""
-
-    items: list[Link]
-    following: tuple[int, str] | None
-
-
 class LinkStore:
     """The collection of one database; raises `pymongo.errors.PyMongoError` when it does not answer."""
 
     def __init__(self, database: Database) -> None:
         self._links = database[LINKS]
-        self._waiting: list[tuple[Link, asyncio.Future[Link]]] = []
+        self._waiting: list[tuple[Link, asyncio.Future[Link | Exception]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def find_many(self, keys: Sequence[str]) -> dict[str, Link]:
@@ -71,25 +69,35 @@ class LinkStore:
         row = await self._links.find_one({"_id": key, "state": {"$ne": LinkState.DELETED.value}})
         return None if row is None else from_row(row)
 
-    @staticmethod
-    def list_query(*, after: tuple[int, str] | None = None, tag: str | None = None) -> dict[str, Any]:
-        """What a page asks for; an index answers each combination, in LIST_ORDER."""
-        query: dict[str, Any] = {"state": {"$in": [s.value for s in LinkState if s is not LinkState.DELETED]}}
-        if tag is not None:
-            query["tags"] = tag
-        if after is not None:
-            created, key = after
-            query["created"] = {"$lte": created}
-            query["$or"] = [{"created": {"$lt": created}}, {"_id": {"$lt": key}}]
-        return query
-
-    async def page(self, *, limit: int, after: tuple[int, str] | None = None, tag: str | None = None) -> Page:
-        """Links from the newest on, behind `after` = (created, key); stable while links are added and removed."""
-        query = self.list_query(after=after, tag=tag)
-        rows = await self._links.find(query).sort(LIST_ORDER).limit(limit + 1).to_list()
+    async def page(self, listing: Listing, *, limit: int, after: Place | None = None) -> Page:
+        """Links of a listing, behind `after`; stable while links are added and removed."""
+        rows = await self._links.find(listing.query(after)).sort(listing.order).limit(limit + 1).to_list()
         items = [from_row(row) for row in rows[:limit]]
-        following = (items[-1].created, items[-1].key) if len(rows) > limit else None
-        return Page(items, following)
+        return Page(items, listing.place(items[-1]) if len(rows) > limit else None)
+
+    async def has_links(self, domain: str) -> bool:
+        """Whether a domain has a living link."""
+        within = {"$gte": join_key(domain, ""), "$lt": f"{domain}0"}  # "0" follows "/"
+        living = {"_id": within, "state": {"$ne": LinkState.DELETED.value}}
+        return await self._links.find_one(living, {"_id": 1}) is not None
+
+    async def spend_visit(self, key: str, link: int) -> bool:
+        """Counts one visit if the link may have one more; False when it may not, or is not active any more.
+
+        What decides is the stored limit, not the one that a cache knows. A retry by the driver counts once.
+        """
+        left = {"$lt": ["$visits", {"$ifNull": ["$max_visits", Int64(2**62)]}]}
+        query = {"_id": key, "link": Int64(link), "state": LinkState.ACTIVE.value, "$expr": left}
+        result = await self._links.update_one(query, {"$inc": {"visits": 1}})
+        return result.matched_count == 1
+
+    async def has_visits(self, key: str, link: int) -> bool:
+        """Whether the link may have one more visit; counts nothing."""
+        row = await self._links.find_one({"_id": key, "link": Int64(link)}, {"visits": 1, "max_visits": 1, "state": 1})
+        if row is None or row["state"] != LinkState.ACTIVE.value:
+            return False
+        most = row.get("max_visits")
+        return most is None or row.get("visits", 0) < most
 
     async def insert(self, link: Link) -> Link:
         """Stores a new link, in one bulk write with others of this turn; the returned one has its final version.
@@ -97,12 +105,19 @@ class LinkStore:
         Raises:
             SlugTakenError: the key is another link's.
         """
+        result = (await self.insert_many([link]))[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def insert_many(self, links: Sequence[Link]) -> list[Link | Exception]:
+        """As `insert`, for several links: for each its final form, or why it was not stored."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Link] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._flush)
-        self._waiting.append((link, future))
-        return await future
+        futures: list[asyncio.Future[Link | Exception]] = [loop.create_future() for _ in links]
+        self._waiting += zip(links, futures, strict=True)
+        return [await future for future in futures]
 
     async def change(self, key: str, fields: Mapping[str, Any], *, now_ms: int, version: int | None) -> Link | None:
         """Sets fields of a link and raises its version; None when there is no such link at that version.
@@ -126,21 +141,17 @@ class LinkStore:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _insert_many(self, batch: list[tuple[Link, asyncio.Future[Link]]]) -> None:
+    async def _insert_many(self, batch: list[tuple[Link, asyncio.Future[Link | Exception]]]) -> None:
         try:
             failures = await self._insert_rows([link for link, _ in batch])
             for index, (link, future) in enumerate(batch):
-                result = await self._result_of(link, failures.get(index))
-                if future.done():
-                    continue  # whoever wished for it went away
-                if isinstance(result, Link):
+                result = await self._result_of(link, failures.get(index)) if failures else link
+                if not future.done():  # else whoever wished for it went away
                     future.set_result(result)
-                else:
-                    future.set_exception(result)
         except Exception as error:
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(error)
+                    future.set_result(error)
 
     async def _result_of(self, link: Link, failure: WriteError | None) -> Link | Exception:
         if failure is None:
@@ -183,7 +194,16 @@ def to_row(link: Link) -> dict[str, Any]:
     row: dict[str, Any] = {name: value for name, value in msgspec.structs.asdict(link).items() if value is not None}
     del row["domain"], row["slug"]
     row.update(_id=link.key, link=Int64(link.link), version=Int64(link.version), state=link.state.value)
+    del row["rules"], row["variants"]
+    if link.rules or link.variants:
+        row.update(branch_fields(link.rules, link.variants))
+    row["terms"] = terms_of(domain=link.domain, slug=link.slug, title=link.title, target=link.target)
     return row
+
+
+def branch_fields(rules: Sequence[Rule], variants: Sequence[Variant]) -> dict[str, Any]:
+    """Rules and variants as documents."""
+    return {"rules": msgspec.to_builtins(rules), "variants": msgspec.to_builtins(variants)}
 
 
 def from_row(row: Mapping[str, Any]) -> Link:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import idna
 
-__all__ = ["TARGET_BYTES_MAX", "TargetError", "authority_of", "normalise_target"]
+__all__ = ["TARGET_BYTES_MAX", "TargetError", "authority_of", "normalise_host", "normalise_target"]
 
 TARGET_BYTES_MAX = 8192
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -54,7 +54,7 @@ def normalise_target(text: str, ours: Collection[tuple[str, int]] = ()) -> str:
         raise TargetError("must start with http:// or https://")
     if parts.username is not None or parts.password is not None:
         raise TargetError("must not contain a user name or password")
-    host = _host(parts.hostname or "")
+    host = normalise_host(parts.hostname or "")
     if port == 0:
         raise TargetError("must not have port 0")
     if (host.strip("[]").removesuffix("."), port or _PORTS[scheme]) in ours:
@@ -72,8 +72,8 @@ def authority_of(url: str) -> tuple[str, int]:
     return (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme, 80)
 
 
-def _host(host: str) -> str:
-    """The host in lower-case ASCII; an IPv6 address keeps its brackets."""
+def normalise_host(host: str) -> str:
+    """The host in lower-case ASCII; an IPv6 address gets its brackets. Raises TargetError."""
     if ":" in host:
         try:
             if "%" in host:  # a zone (RFC 6874) means something on one machine only

@@ -1,7 +1,8 @@
 """Which domain a Host header names.
 
 In: the Host as a request sent it. Out: the prefix of its keys: b"" for the default domain, `domain/` for another,
-None for a host that is answered with 404. May import: the standard library.
+None for a host that is answered with 404, or with 503 while not all domains are known.
+May import: the standard library.
 """
 
 from __future__ import annotations
@@ -20,13 +21,23 @@ class Hosts:
         default: the default domain's name, without port.
         others: names of further domains.
         is_strict: hosts that are none of ours get None instead of the default domain.
+        is_complete: all domains are known. Until then a host that might be one is not answered for.
     """
 
-    def __init__(self, default: str, others: Iterable[str] = (), *, is_strict: bool = False) -> None:
+    def __init__(
+        self, default: str, others: Iterable[str] = (), *, is_strict: bool = False, is_complete: bool = True
+    ) -> None:
         self.prefixes: dict[bytes, bytes] = {}
         self._default = default.lower().encode("ascii")
         self._others = {name.lower().encode("ascii") for name in others}
         self._is_strict = is_strict
+        self.is_complete = is_complete
+
+    def set_domains(self, names: Iterable[str]) -> None:
+        """From now on these are all further domains; every spelling is judged anew."""
+        self._others = {name.encode("ascii") for name in names}
+        self.is_complete = True
+        self.prefixes.clear()  # the hot path holds this dictionary
 
     def prefix(self, host: bytes) -> bytes | None:
         """The prefix of `host`'s keys; remembers raw spellings, so that the hot path needs one look-up."""
@@ -44,6 +55,6 @@ class Hosts:
         name = name.rstrip(b".")
         if name in self._others:
             return name + b"/"
-        if name == self._default or not name or not self._is_strict:
+        if name == self._default or not name:
             return b""
-        return None
+        return b"" if self.is_complete and not self._is_strict else None

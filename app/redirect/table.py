@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.links import CachedLink
+from app.redirect.conditions import Branches
 
 __all__ = ["ENTRY_LOCATION", "Special", "Table"]
 
@@ -41,12 +42,19 @@ ABSENT_LIMIT = 20_000  # two seconds of a scanner at 10,000/s
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """A link that `hot` cannot hold. `link_id` and `read_s` as in an entry; `location` is b"" when it has none."""
+    """A link that `hot` cannot hold. `link_id` and `read_s` as in an entry.
+
+    Attributes:
+        branches: its rules and variants, ready to choose from; None when it has none.
+        is_spent: MongoDB said that its last visit was made.
+    """
 
     link_id: bytes
     read_s: int
     location: bytes
     link: CachedLink
+    branches: Branches | None = None
+    is_spent: bool = False
 
 
 Entry = bytes | Special

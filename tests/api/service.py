@@ -14,7 +14,7 @@ from tornado.netutil import bind_sockets
 
 from app.accounts import KeyRing
 from app.api import Services, make_application
-from app.links import INDEXES, LINKS, Catalog, LinkCache, LinkStore
+from app.links import INDEXES, LINKS, Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher
 from app.observe import Health
 from app.settings import Settings
 from app.stores import Database
@@ -64,6 +64,8 @@ def make_services(stores: Stores, database: Database | None = None) -> Services:
             on_unannounced=unannounced.append,
         ),
         links=links,
+        domains=DomainWatch(DomainStore(database, stores.redis, links), lambda names: None),
+        hasher=PasswordHasher(cost=4),
         keys=KeyRing(database, monotonic=time.monotonic, now_s=lambda: int(time.time())),
         health=health,
         now_s=time.time,
@@ -91,3 +93,4 @@ async def serve(stores: Stores, services: Services | None = None) -> AsyncIterat
     finally:
         server.stop()
         await server.close_all_connections()
+        services.hasher.close()

@@ -42,7 +42,7 @@ def test_scheme_of_the_key_is_read_in_any_case(with_stores: With) -> None:
     ("method", "path", "allowed"),
     [
         ("PUT", "/api/v1/links", "GET, POST, HEAD"),
-        ("POST", "/api/v1/links/abc", "GET, DELETE, HEAD"),
+        ("POST", "/api/v1/links/abc", "GET, PATCH, DELETE, HEAD"),
         ("POST", "/health", "GET, HEAD"),
         ("GET", "/api/v1/keys/" + "0" * 64, "DELETE"),
         ("HEAD", "/api/v1/keys/" + "0" * 64, "DELETE"),

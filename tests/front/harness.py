@@ -12,11 +12,14 @@ from tornado import web
 from app import journal
 from app.front import Connection, Gate, TornadoExchange, pack_peer
 from app.front.gate import Owner
-from app.redirect import AnswerBook, Hosts, Table
+from app.redirect import AnswerBook, Hosts, PasswordDesk, Specials, Table, Visitors, Visits
 
 LINK = (7).to_bytes(8, "big")
 TARGET = b"https://example.com/target"
 HOST = b"Host: s.example\r\n"
+#: No link here needs a store.
+NO_VISITS: Visits = None  # type: ignore[assignment]
+NO_PASSWORDS: PasswordDesk = None  # type: ignore[assignment]
 OK = b"GET /abc7 HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
@@ -147,6 +150,7 @@ class Front:
             book=AnswerBook(1_700_000_000),
             hosts=Hosts("s.example"),
             resolver=self.resolver,  # type: ignore[arg-type]
+            specials=Specials(table=table, visitors=Visitors(), visits=NO_VISITS, passwords=NO_PASSWORDS),
             append=self._append,
             make_exchange=make_exchange,
             call_soon=self.soon.append,

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.links.branches import Parameter, Rule, Variant, When
 from app.links.cache import (
     ABSENCE_LIFE_S,
     CHANNEL,
@@ -28,7 +29,20 @@ With = Callable[[Callable[[Stores], Awaitable[None]]], None]
 OLD = Cached(1_700_000_000_000, CachedLink(7, "active", "https://example.com/old"))
 NEW = Cached(
     1_700_000_000_001,
-    CachedLink(2**63 - 1, "active", "https://example.com/new", 301, 1, 2, 3, True, True, [{"if": "x"}]),
+    CachedLink(
+        2**63 - 1,
+        "active",
+        "https://example.com/new",
+        301,
+        1,
+        2,
+        3,
+        b"$2b$\xff",
+        True,
+        True,
+        (Rule("https://a/", When(os=("iOS",), query=(Parameter("a", ("b",)),), hours=(540, 1020))),),
+        (Variant("https://b/", 3),),
+    ),
 )
 GONE = Cached(1_700_000_000_002, None, is_deleted=True)
 ABSENT = Cached(0)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import pytest
 from redis.exceptions import RedisError
 
-from app.links import CHANNEL, Catalog, LinkCache, LinkStore, SlugError, SlugTakenError, TargetError
+from app.links import (
+    CHANNEL,
+    Cached,
+    Catalog,
+    LinkCache,
+    LinkStore,
+    Listing,
+    Rule,
+    SlugError,
+    SlugTakenError,
+    TargetError,
+    When,
+)
 from app.links.slugs import ALPHABET, SLUG_LENGTH
 from app.stores import open_redis
 from tests.conftest import Stores
@@ -86,7 +99,7 @@ def test_wish_that_cannot_be_granted_stores_nothing(with_stores: With) -> None:
         await catalog.create(target=TARGET, slug="a")
         with pytest.raises(SlugTakenError):
             await catalog.create(target=TARGET, slug="a")
-        assert [link.slug for link in (await catalog.store.page(limit=9)).items] == ["a"]
+        assert [link.slug for link in (await catalog.store.page(Listing(), limit=9)).items] == ["a"]
 
     with_stores(scenario)
 
@@ -114,8 +127,9 @@ def test_every_change_is_published(with_stores: With) -> None:
         catalog = make_catalog(stores)
         async with stores.redis.pubsub() as subscription:
             await subscription.subscribe(CHANNEL)
-            await catalog.create(target=TARGET, slug="a")
-            await catalog.update("/a", {"title": "new"})
+            link = await catalog.create(target=TARGET, slug="a")
+            assert await catalog.change(link, {"title": "new"}) is not None
+            assert await catalog.change(link, {"title": "of an old version"}) is None
             await catalog.delete("/a")
             kinds = [(await subscription.get_message(timeout=10) or {"type": None})["type"] for _ in range(4)]
             assert kinds == ["subscribe", "message", "message", "message"]
@@ -128,8 +142,65 @@ def test_changed_target_is_judged_too(with_stores: With) -> None:
         catalog = make_catalog(stores)
         link = await catalog.create(target=TARGET, slug="a")
         with pytest.raises(TargetError):
-            await catalog.update("/a", {"target": "javascript:alert(1)"})
+            await catalog.change(link, {"target": "javascript:alert(1)"})
         assert await catalog.store.get("/a") == link
+
+    with_stores(scenario)
+
+
+def test_change_is_found_by_its_new_words(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        catalog = make_catalog(stores)
+        link = await catalog.create(target=TARGET, slug="a", title="Spring")
+        link = await catalog.change(link, {"title": "Winter"}) or link
+        link = await catalog.change(link, {"target": "https://other.example/"}) or link
+        rules = (Rule("https://m.example/", When(device=("mobile",))),)
+        link = await catalog.change(link, {"rules": rules}) or link
+        assert (await catalog.store.get("/a")) == link
+        assert (link.rules, link.target) == (rules, "https://other.example/")
+        for search, count in {"winter": 1, "spring": 0, "other.example": 1, "example.com": 0, "a": 1}.items():
+            assert len((await catalog.store.page(Listing(search=search), limit=9)).items) == count, search
+
+    with_stores(scenario)
+
+
+def test_announcements_of_one_turn_share_a_pipeline_and_each_waits_for_its_own(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        sent: list[int] = []
+
+        class CountingCache(LinkCache):
+            async def announce(self, items: Sequence[tuple[str, Cached]]) -> None:
+                sent.append(len(items))
+                await super().announce(items)
+
+        cache = CountingCache(stores.redis)
+        catalog = make_catalog(stores, cache=cache)
+        links = await asyncio.gather(*(catalog.create(target=TARGET) for _ in range(50)))
+        assert sent == [50]
+        assert await cache.get_many([link.key for link in links]) == [link.cached() for link in links]
+
+    with_stores(scenario)
+
+
+def test_rows_of_one_batch_have_each_their_own_result(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        made = spell(["AAAAAAA", "BBBBBBB", "AAAAAAA", "CCCCCCC"])
+        catalog = make_catalog(stores, randbelow=made)
+        taken = await catalog.create(target=TARGET, slug="taken")
+        drafts = [
+            catalog.draft(target=TARGET),
+            catalog.draft(target=TARGET, slug="taken"),
+            catalog.draft(target=TARGET),
+        ]
+        drafts.append(catalog.draft(target=TARGET))  # as the first one: another slug is made
+        results = await catalog.create_many(drafts, [True, False, True, True])
+        assert [getattr(result, "slug", type(result)) for result in results] == [
+            "AAAAAAA",
+            SlugTakenError,
+            "BBBBBBB",
+            "CCCCCCC",
+        ]
+        assert await catalog.store.get(taken.key) == taken
 
     with_stores(scenario)
 

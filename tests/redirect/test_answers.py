@@ -1,4 +1,4 @@
-"""The bytes of answers, and what decides on them."""
+"""The bytes of answers, and which domain a host names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import json
 import h11
 import pytest
 
-from app.links import CachedLink
-from app.redirect import REDIRECT_CODES, AnswerBook, Decision, Hosts, decide, entry_of
-from app.redirect.table import Special
+from app.redirect import REDIRECT_CODES, AnswerBook, Hosts
 
 NOW = 1_700_000_000.0
 
@@ -69,38 +67,6 @@ def test_a_failure_suits_who_asks(accept: bytes, kind: bytes, status: int) -> No
         assert json.loads(body)["status"] == status
     answer = AnswerBook(NOW).failure(status, head, is_head=True, close=True)
     assert parse(answer, "HEAD")[1][b"content-length"] == b"%d" % len(body)
-
-
-def link(**fields: object) -> CachedLink:
-    return CachedLink(**{"link": 7, "state": "active", "target": "https://a/?x=1#f", **fields})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("fields", "query", "status", "location"),
-    [
-        ({}, b"", 302, b"https://a/?x=1#f"),
-        ({"code": 308}, b"", 308, b"https://a/?x=1#f"),
-        ({"state": "banned"}, b"", 410, b""),
-        ({"state": "disabled"}, b"", 404, b""),
-        ({"expires": int(NOW)}, b"", 410, b""),
-        ({"expires": int(NOW) + 1}, b"", 302, b"https://a/?x=1#f"),
-        ({"starts": int(NOW) + 1}, b"", 404, b""),
-        ({"starts": int(NOW)}, b"", 302, b"https://a/?x=1#f"),
-        ({"forward_query": True}, b"?y=2", 302, b"https://a/?x=1&y=2#f"),
-        ({"forward_query": True}, b"?", 302, b"https://a/?x=1#f"),
-        ({"forward_query": True, "target": "https://a/"}, b"?y#z", 302, b"https://a/?y%23z"),
-        ({}, b"?y=2", 302, b"https://a/?x=1#f"),
-    ],
-)
-def test_a_link_is_judged(fields: dict[str, object], query: bytes, status: int, location: bytes) -> None:
-    decision = decide(entry_of(link(**fields), NOW), NOW, query)
-    assert decision == Decision(status, (7).to_bytes(8, "big"), location)
-
-
-def test_only_an_unconditional_302_is_hot() -> None:
-    assert isinstance(entry_of(link(), NOW), bytes)
-    for fields in ({"code": 301}, {"expires": 1}, {"starts": 1}, {"max_visits": 1}, {"password": True}, {"rules": [1]}):
-        assert isinstance(entry_of(link(**fields), NOW), Special)
 
 
 def test_hosts_name_domains() -> None:

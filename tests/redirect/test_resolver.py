@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.links import Cached, CachedLink, Catalog, Link, LinkCache, LinkStore
-from app.redirect import Channel, Resolver, Table, decide
+from app.links import Cached, CachedLink, Catalog, Link, LinkCache, LinkState, LinkStore
+from app.redirect import Channel, Decision, Request, Resolver, Table, Visitor, Visitors, decide
 from app.stores import Breaker, BreakerState, open_mongodb, open_redis
 from tests.conftest import Engines, Stores, wait_until
 
@@ -56,7 +56,13 @@ class Reader:
 
     async def location(self, key: bytes) -> Any:
         found = await self.ask(key)
-        return found if isinstance(found, int) else decide(found, self.wall_s, b"").location.decode()
+        return found if isinstance(found, int) else self.decide(found).location.decode()
+
+    def decide(self, entry: Any) -> Decision:
+        request = Request(key=b"", query=b"", visitor=Visitor(Visitors(), b"", bytes(16)))
+        decision = decide(entry, self.wall_s, request)
+        assert isinstance(decision, Decision)
+        return decision
 
 
 def dead_stores() -> Stores:
@@ -226,10 +232,10 @@ def test_a_change_reaches_every_process_by_the_channel(with_stores: Callable[...
         await wait_until(lambda: all(channel.is_live for channel in channels))
         link = await writer.catalog.create(target=TARGET, slug="abc")
         assert [await reader.location(b"abc") for reader in readers] == [TARGET] * 3
-        await writer.catalog.update("/abc", {"state": "banned"})
+        await writer.catalog.change(link, {"state": LinkState.BANNED})
         await wait_until(lambda: all(b"abc" not in reader.table.hot for reader in readers))
         for reader in readers:
-            assert decide(await reader.ask(b"abc"), reader.wall_s, b"").status == 410
+            assert reader.decide(await reader.ask(b"abc")).status == 410
         assert link.version > 0
         for task in tasks:
             task.cancel()

@@ -1,0 +1,71 @@
+"""`/api/v1/domains`: further domains that links may live under.
+
+In: names. Out: `{"name", "created_at"}`. Every process follows within seconds. May import: links.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from app.api.handler import Handler
+from app.api.problems import FieldError, Problem, wrong_fields
+from app.links import Domain, DomainError, authority_of, normalise_domain
+
+__all__ = ["DomainHandler", "DomainsHandler"]
+
+
+class NewDomain(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a POST."""
+
+    name: str
+
+
+class DomainsHandler(Handler):
+    """The collection."""
+
+    async def post(self) -> None:
+        """Adds a domain."""
+        assert self.key is not None
+        wish = self.decode(NewDomain)
+        try:
+            name = normalise_domain(wish.name)
+        except DomainError as error:
+            raise wrong_fields([FieldError("name", str(error))]) from error
+        if name == authority_of(self.services.settings.public_url)[0]:
+            raise wrong_fields([FieldError("name", "is the default domain")])
+        domain = Domain(name=name, created=int(self.services.now_s()), owner=self.key.id)
+        try:
+            await self.services.domains.store.add(domain)
+        except DomainError as error:
+            raise Problem(HTTPStatus.CONFLICT, f"{name} {error}.", [FieldError("name", str(error))]) from error
+        await self.services.domains.refresh()
+        self.set_header("Location", f"/api/v1/domains/{name}")
+        self.answer(_view(domain), HTTPStatus.CREATED)
+
+    async def get(self) -> None:
+        """All domains by name, beside the default one."""
+        self.answer({"items": [_view(domain) for domain in await self.services.domains.store.list()]})
+
+
+class DomainHandler(Handler):
+    """One domain."""
+
+    async def delete(self, name: str) -> None:
+        """Ends it; refused while it has links."""
+        try:
+            is_removed = await self.services.domains.store.remove(name.lower())
+        except DomainError as error:
+            raise Problem(HTTPStatus.CONFLICT, f"{name} {error}.") from error
+        if not is_removed:
+            raise Problem(HTTPStatus.NOT_FOUND, "There is no such domain.")
+        await self.services.domains.refresh()
+        self.clear_header("Content-Type")
+        self.set_status(HTTPStatus.NO_CONTENT)
+
+
+def _view(domain: Domain) -> dict[str, Any]:
+    return {"name": domain.name, "created_at": datetime.fromtimestamp(domain.created, UTC)}

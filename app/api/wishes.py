@@ -1,0 +1,193 @@
+"""What a body wishes of a link: one table of fields for making, making many, and changing.
+
+In: a decoded JSON object. Out: fields as `app.links.Link` has them, and every field that cannot be used, not only the
+first. A field that was left out is UNSET; null takes away what a link need not have. Pure, but for the hash of a
+password, which is the caller's business. May import: links.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.api.branches import Rules, Variants, branch_faults, read_rule, read_target
+from app.api.problems import FieldError, field_errors
+from app.links import (
+    DomainError,
+    Link,
+    LinkState,
+    PasswordError,
+    Rule,
+    SlugError,
+    TargetError,
+    Variant,
+    check_password,
+    check_slug,
+    normalise_domain,
+)
+from app.redirect import REDIRECT_CODES
+
+__all__ = ["LinkWish", "Reading", "read_change", "read_link"]
+
+VISITS_MAX = 10**12
+_NAMES = ("title", "notes", "forward_query", "forward_path", "max_visits", "code")
+Tag = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class LinkWish(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Every field that a body may hold."""
+
+    target: str | UnsetType = UNSET
+    slug: str | UnsetType | None = UNSET
+    domain: str | UnsetType = UNSET
+    state: Literal["active", "disabled", "banned"] | UnsetType = UNSET
+    code: int | UnsetType = UNSET
+    starts_at: datetime | UnsetType | None = UNSET
+    expires_at: datetime | UnsetType | None = UNSET
+    max_visits: Annotated[int, Meta(ge=1, le=VISITS_MAX)] | UnsetType | None = UNSET
+    password: str | UnsetType | None = UNSET
+    tags: Annotated[list[Tag], Meta(max_length=32)] | UnsetType = UNSET
+    title: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
+    notes: Annotated[str, Meta(max_length=10_000)] | UnsetType = UNSET
+    forward_query: bool | UnsetType = UNSET
+    forward_path: bool | UnsetType = UNSET
+    rules: Rules | UnsetType = UNSET
+    variants: Variants | UnsetType = UNSET
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read of one body.
+
+    Attributes:
+        target, slug, domain: checked; None and "" where they were left out.
+        password: as typed, to be hashed; None takes a password away, UNSET leaves it.
+        fields: all others that were given, as `Link` has them.
+        errors: every wrong field; nothing else may be used when there is one.
+    """
+
+    target: str | None = None
+    slug: str | None = None
+    domain: str = ""
+    password: str | UnsetType | None = UNSET
+    fields: dict[str, Any] = field(default_factory=dict)
+    errors: list[FieldError] = field(default_factory=list)
+
+
+def read_link(data: Any, check_target: Callable[[str], str]) -> Reading:
+    """A wish for a new link."""
+    wish, errors = _convert(data)
+    reading = _read(wish, check_target, errors)
+    if wish.target is UNSET and not any(error.field == "target" for error in errors):
+        errors.append(FieldError("target", "is required"))
+    if wish.domain is not UNSET and wish.domain:
+        try:
+            reading.domain = normalise_domain(wish.domain)
+        except DomainError as error:
+            errors.append(FieldError("domain", str(error)))
+    if wish.slug is not UNSET and wish.slug is not None:
+        try:
+            reading.slug = check_slug(wish.slug)
+        except SlugError as error:
+            errors.append(FieldError("slug", str(error)))
+    errors += _faults_together(reading.fields)
+    return reading
+
+
+def read_change(data: Any, link: Link, check_target: Callable[[str], str]) -> Reading:
+    """A wish to change `link`; what is judged together is judged with what stays."""
+    wish, errors = _convert(data)
+    reading = _read(wish, check_target, errors)
+    for name in ("slug", "domain"):
+        if getattr(wish, name) is not UNSET:
+            errors.append(FieldError(name, "cannot be changed: make another link"))
+    if reading.target is not None:
+        reading.fields["target"] = reading.target
+    stays = {name: getattr(link, name) for name in ("starts", "expires", "rules", "variants")}
+    errors += _faults_together(stays | reading.fields)
+    return reading
+
+
+def _convert(data: Any) -> tuple[LinkWish, list[FieldError]]:
+    """The wish, without the fields whose type is wrong, and what is wrong with those."""
+    if not isinstance(data, dict):
+        return LinkWish(), [FieldError("", "must be a JSON object")]
+    try:
+        return msgspec.convert(data, LinkWish), []
+    except msgspec.ValidationError:
+        errors = list(field_errors(data, LinkWish))
+        wrong = {error.field for error in errors}
+        return msgspec.convert({name: value for name, value in data.items() if name not in wrong}, LinkWish), errors
+
+
+def _read(wish: LinkWish, check_target: Callable[[str], str], errors: list[FieldError]) -> Reading:
+    reading = Reading(errors=errors)
+    fields = reading.fields
+    if wish.target is not UNSET:
+        try:
+            reading.target = check_target(wish.target)
+        except TargetError as error:
+            errors.append(FieldError("target", str(error)))
+    for name in _NAMES:
+        if (value := getattr(wish, name)) is not UNSET:
+            fields[name] = value
+    if wish.code is not UNSET and wish.code not in REDIRECT_CODES:
+        errors.append(FieldError("code", "must be 301, 302, 307 or 308"))
+    if wish.state is not UNSET:
+        fields["state"] = LinkState(wish.state)
+    if wish.tags is not UNSET:
+        fields["tags"] = sorted(set(wish.tags))
+    for name, stored in (("starts_at", "starts"), ("expires_at", "expires")):
+        if (at := getattr(wish, name)) is not UNSET:
+            fields[stored] = _seconds(name, at, errors)
+    if wish.password is not UNSET:
+        reading.password = wish.password
+        errors += _password_faults(wish.password)
+    fields |= _read_branches(wish, check_target, errors)
+    return reading
+
+
+def _read_branches(wish: LinkWish, check_target: Callable[[str], str], errors: list[FieldError]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if wish.rules is not UNSET:
+        fields["rules"] = tuple(
+            read_rule(rule, f"rules[{place}]", check_target, errors) for place, rule in enumerate(wish.rules)
+        )
+    if wish.variants is not UNSET:
+        fields["variants"] = tuple(
+            Variant(read_target(variant.target, f"variants[{place}]", check_target, errors), variant.weight)
+            for place, variant in enumerate(wish.variants)
+        )
+    return fields
+
+
+def _seconds(name: str, at: datetime | None, errors: list[FieldError]) -> int | None:
+    if at is None:
+        return None
+    if at.tzinfo is None:
+        errors.append(FieldError(name, "must name a time zone, such as 2030-01-01T00:00:00Z"))
+        return None
+    return int(at.timestamp())
+
+
+def _password_faults(password: str | None) -> Iterator[FieldError]:
+    try:
+        if password is not None:
+            check_password(password)
+    except PasswordError as error:
+        yield FieldError("password", str(error))
+
+
+def _faults_together(fields: dict[str, Any]) -> Iterator[FieldError]:
+    starts, expires = fields.get("starts"), fields.get("expires")
+    if starts is not None and expires is not None and starts >= expires:
+        yield FieldError("expires_at", "must be later than starts_at")
+    rules: tuple[Rule, ...] = fields.get("rules", ())
+    variants: tuple[Variant, ...] = fields.get("variants", ())
+    if rules or variants:
+        yield from branch_faults(rules, variants)

@@ -1,0 +1,168 @@
+"""Further domains of this instance: names that links may live under, beside the default one.
+
+In: names as people type them. Out: documents of the collection `domains`; `_id` is the name in lower-case ASCII (IDNA).
+Every process reads all names every few seconds, so there are at most DOMAINS_MAX; Redis keeps a copy, so that a process
+that starts while MongoDB is away knows them too. The default domain's name is empty in keys and stands nowhere here.
+May import: pymongo, redis, and `targets` for what a host is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import redis.asyncio
+from pymongo import ASCENDING
+from pymongo.errors import DuplicateKeyError, PyMongoError
+from redis.exceptions import RedisError
+
+from app.links.storage import LinkStore
+from app.links.targets import TargetError, normalise_host
+from app.stores import Database
+
+__all__ = ["DOMAINS", "Domain", "DomainError", "DomainStore", "DomainWatch", "normalise_domain"]
+
+DOMAINS = "domains"
+REDIS_KEY = "domains"
+DOMAINS_MAX = 1_000  # read in 4 ms by each process
+POLL_S = 2.0
+READ_S = 1.0  # with POLL_S below the 5 s within which a change is known everywhere
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[str]).decode
+
+
+class DomainError(ValueError):
+    """A domain that cannot be had or ended; the text says why."""
+
+
+class Domain(msgspec.Struct, frozen=True, kw_only=True):
+    """One domain; `created` is Unix seconds, `owner` the id of the key that made it."""
+
+    name: str
+    created: int
+    owner: str = ""
+
+
+def normalise_domain(text: str) -> str:
+    """A domain's name as it will be stored: lower-case ASCII without a final dot. Raises DomainError."""
+    try:
+        name = normalise_host(text.strip()).removesuffix(".")
+    except TargetError as error:
+        raise DomainError("must be a host name such as go.example.com, without scheme, port or path") from error
+    if name.startswith("[") or name.rpartition(".")[2].isdigit():
+        raise DomainError("must be a name, not an address")
+    return name
+
+
+class DomainStore:
+    """The domains of one database; raises `PyMongoError` when it does not answer."""
+
+    def __init__(self, database: Database, client: redis.asyncio.Redis, links: LinkStore) -> None:
+        self._domains = database[DOMAINS]
+        self._client = client
+        self._links = links
+
+    async def add(self, domain: Domain) -> None:
+        """Stores a new domain; raises DomainError when it is known, or there are too many."""
+        if await self._domains.count_documents({}) >= DOMAINS_MAX:
+            raise DomainError(f"there are {DOMAINS_MAX} domains already")
+        try:
+            await self._domains.insert_one({"_id": domain.name, "created": domain.created, "owner": domain.owner})
+        except DuplicateKeyError as error:
+            raise DomainError("is known already") from error
+
+    async def list(self) -> list[Domain]:
+        """All domains by name."""
+        return [_from_row(row) async for row in self._domains.find().sort("_id", ASCENDING).limit(DOMAINS_MAX)]
+
+    async def has(self, name: str) -> bool:
+        """Whether a domain is known."""
+        return await self._domains.find_one({"_id": name}, {"_id": 1}) is not None
+
+    async def remove(self, name: str) -> bool:
+        """Ends a domain; False when it is unknown. Raises DomainError while it has links."""
+        if await self._links.has_links(name):
+            raise DomainError("still has links: delete them first")
+        return (await self._domains.delete_one({"_id": name})).deleted_count == 1
+
+    async def read_names(self) -> frozenset[str]:
+        """All names, from MongoDB."""
+        return frozenset([row["_id"] async for row in self._domains.find({}, {"_id": 1}).limit(DOMAINS_MAX)])
+
+    async def copy_names(self, names: frozenset[str]) -> None:
+        """Leaves a copy in Redis; raises RedisError."""
+        await self._client.set(REDIS_KEY, _encode(sorted(names)))
+
+    async def read_copy(self) -> frozenset[str] | None:
+        """The copy in Redis, or None when there is none that can be read; raises RedisError."""
+        value: Any = await self._client.get(REDIS_KEY)
+        try:
+            return None if value is None else frozenset(_decode(value))
+        except msgspec.MsgspecError:
+            return None
+
+
+class DomainWatch:
+    """Keeps what one process knows of domains up to date.
+
+    Args:
+        on_names: called with all names whenever they changed, and with the first ones.
+
+    Attributes:
+        names: all names; None until a store has said them once.
+    """
+
+    def __init__(self, store: DomainStore, on_names: Callable[[frozenset[str]], None]) -> None:
+        self.names: frozenset[str] | None = None
+        self.store = store
+        self._on_names = on_names
+
+    async def run(self) -> None:
+        """Reads again and again until cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(POLL_S)
+
+    async def refresh(self) -> None:
+        """Reads all names: from MongoDB, or the copy while nothing is known yet; what is known stays when both fail."""
+        try:
+            async with asyncio.timeout(READ_S):
+                names = await self.store.read_names()
+        except (PyMongoError, OSError, TimeoutError):
+            if self.names is None:
+                await self._take_copy()
+            return
+        self._take(names)
+        await self._leave_copy(names)
+
+    async def knows(self, name: str) -> bool:
+        """Whether a domain is known, if need be by asking MongoDB; raises PyMongoError."""
+        return (self.names is not None and name in self.names) or await self.store.has(name)
+
+    def _take(self, names: frozenset[str]) -> bool:
+        if names == self.names:
+            return False
+        self.names = names
+        self._on_names(names)
+        return True
+
+    async def _take_copy(self) -> None:
+        try:
+            async with asyncio.timeout(READ_S):
+                names = await self.store.read_copy()
+        except (RedisError, OSError, TimeoutError):
+            return
+        if names is not None:
+            self._take(names)
+
+    async def _leave_copy(self, names: frozenset[str]) -> None:
+        with suppress(RedisError, OSError, TimeoutError):  # the next round leaves it
+            async with asyncio.timeout(READ_S):
+                await self.store.copy_names(names)
+
+
+def _from_row(row: Mapping[str, Any]) -> Domain:
+    return Domain(name=row["_id"], created=row["created"], owner=row.get("owner", ""))

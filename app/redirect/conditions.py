@@ -1,0 +1,172 @@
+"""Chooses where a link leads this visitor: the first rule that holds, else a variant, else nothing of these. Pure.
+
+In: a link's rules and variants, made ready once when the link enters L1; a visitor, the time and the query. Out: a
+location and the number that the journal keeps of it:
+
+    0             the link's own target
+    1 … 32        the variant at this place
+    101 … 132     the rule at this place
+
+A variant is chosen by a hash of link, address and agent, so the same visitor goes the same way on every node, without
+a cookie and without a store; a changed weight moves as few visitors as it must when there are two.
+May import: `app.links` for what rules are.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b
+from itertools import accumulate
+from typing import NamedTuple
+from urllib.parse import unquote_plus
+from zoneinfo import ZoneInfo
+
+from app.links import CachedLink, Parameter, When
+from app.redirect.visitor import Visitor
+
+__all__ = ["OWN_TARGET", "RULE_NUMBER", "Branches", "Choice", "family"]
+
+OWN_TARGET = 0
+RULE_NUMBER = 100  # of the place before the first rule; there are fewer variants than that
+PARAMETERS_MAX = 100  # of a query that are looked at
+DAY_MINUTES = 1_440
+
+Test = Callable[[Visitor, float, bytes], bool]
+
+#: Names of uap-core that people know as one family, in lower case.
+_FAMILIES = {
+    alias: name
+    for name, aliases in {
+        "chrome": ("chrome mobile", "chrome mobile ios", "chrome mobile webview", "headlesschrome", "chromium"),
+        "safari": ("mobile safari", "mobile safari ui/wkwebview"),
+        "firefox": ("firefox mobile", "firefox ios", "firefox (ios)"),
+        "edge": ("edge mobile", "microsoft edge"),
+        "opera": ("opera mobile", "opera mini", "opera tablet", "opera gx"),
+        "macos": ("mac os x", "mac os", "mac"),
+        "linux": ("ubuntu", "debian", "fedora", "arch linux", "gentoo", "centos", "red hat", "suse", "linux mint"),
+        "chromeos": ("chrome os",),
+        "ios": ("ipados",),
+    }.items()
+    for alias in aliases
+}
+
+
+class Choice(NamedTuple):
+    """Where to, in visible ASCII, and the number for the journal."""
+
+    location: bytes
+    variant: int
+
+
+class Branches:
+    """The rules and variants of one link."""
+
+    __slots__ = ("_key", "_rules", "_shares", "_total", "_variants")
+
+    def __init__(self, link: CachedLink) -> None:
+        self._key = link.link.to_bytes(8, "big")
+        self._rules = [
+            (tuple(_tests(rule.when)), Choice(rule.target.encode("ascii"), RULE_NUMBER + place))
+            for place, rule in enumerate(link.rules, 1)
+        ]
+        self._variants = [Choice(v.target.encode("ascii"), place) for place, v in enumerate(link.variants, 1)]
+        self._shares = list(accumulate(variant.weight for variant in link.variants))
+        self._total = self._shares[-1] if self._shares else 0
+
+    def choose(self, visitor: Visitor, now_s: float, query: bytes) -> Choice | None:
+        """Where this visitor goes; None: to the link's own target."""
+        for tests, choice in self._rules:
+            for test in tests:
+                if not test(visitor, now_s, query):
+                    break
+            else:
+                return choice
+        if not self._total:
+            return None
+        digest = blake2b(visitor.address.encode() + b"\n" + visitor.agent, digest_size=8, key=self._key).digest()
+        return self._variants[bisect_right(self._shares, int.from_bytes(digest, "big") % self._total)]
+
+
+def family(name: str) -> str:
+    """The name under which systems and browsers are compared."""
+    low = name.lower()
+    return _FAMILIES.get(low, low)
+
+
+def _tests(when: When) -> Iterator[Test]:
+    """One function for each condition that is set, the cheap ones first."""
+    if when.after is not None or when.before is not None:
+        yield _between(when.after, when.before)
+    if when.query:
+        yield _asks_for(when.query)
+    if when.device:
+        devices = frozenset(when.device)
+        yield lambda visitor, now_s, query: visitor.traits.device in devices
+    if when.language:
+        languages = frozenset(when.language)
+        yield lambda visitor, now_s, query: visitor.traits.language in languages
+    if when.os:
+        systems = frozenset(map(family, when.os))
+        yield lambda visitor, now_s, query: family(visitor.traits.os) in systems
+    if when.browser:
+        browsers = frozenset(map(family, when.browser))
+        yield lambda visitor, now_s, query: family(visitor.traits.browser) in browsers
+    if when.country:
+        countries = frozenset(when.country)
+        yield lambda visitor, now_s, query: visitor.country in countries
+    if when.hours is not None or when.weekdays:
+        yield _clock_shows(when.hours, frozenset(when.weekdays), when.timezone)
+
+
+def _between(after: int | None, before: int | None) -> Test:
+    least = float("-inf") if after is None else after
+    most = float("inf") if before is None else before
+    return lambda visitor, now_s, query: least <= now_s < most
+
+
+def _clock_shows(hours: tuple[int, int] | None, weekdays: frozenset[int], timezone: str) -> Test:
+    """Local time on the wall, so that 9:00 stays 9:00 when daylight saving begins."""
+    try:
+        zone: ZoneInfo | None = ZoneInfo(timezone)
+    except (OSError, ValueError, KeyError):
+        zone = None  # this machine's database does not know it: no time is meant
+    start, end = hours or (0, DAY_MINUTES)
+
+    def shows(visitor: Visitor, now_s: float, query: bytes) -> bool:
+        if zone is None:
+            return False
+        local = datetime.fromtimestamp(now_s, UTC).astimezone(zone)
+        minute = local.hour * 60 + local.minute
+        is_within = start <= minute < end if start <= end else (minute >= start or minute < end)
+        if not is_within or not weekdays:
+            return is_within
+        # What began before midnight belongs to the day on which it began.
+        is_past_midnight = start > end and minute < end
+        return (local.isoweekday() - 2) % 7 + 1 in weekdays if is_past_midnight else local.isoweekday() in weekdays
+
+    return shows
+
+
+def _asks_for(parameters: Sequence[Parameter]) -> Test:
+    wanted = [(parameter.name, frozenset(parameter.values)) for parameter in parameters]
+
+    def asks(visitor: Visitor, now_s: float, query: bytes) -> bool:
+        if len(query) < 2:
+            return False
+        given = dict(_parameters(query))
+        for name, values in wanted:
+            value = given.get(name)
+            if value is None or (values and value not in values):
+                return False
+        return True
+
+    return asks
+
+
+def _parameters(query: bytes) -> Iterator[tuple[str, str]]:
+    """Names and decoded values of a query with its question mark; of a repeated name the last one counts."""
+    for part in query[1:].decode("ascii", "replace").split("&", PARAMETERS_MAX)[:PARAMETERS_MAX]:
+        name, _, value = part.partition("=")
+        yield unquote_plus(name), unquote_plus(value)

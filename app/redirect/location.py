@@ -1,0 +1,54 @@
+"""Joins what a request adds to a target: the rest of its path, and its query. Pure: bytes in, visible ASCII out.
+
+In: a target as it was stored, and parts of a request as they came. Out: a Location. Whatever a request holds, the
+location is a legal URL that begins with the target's scheme, host and path, and holds no byte that could end a header:
+
+    a character that a URL may not hold there   is percent-encoded (RFC 3986 2.1)
+    a percent sign that encodes nothing         becomes %25
+    a dot segment in the rest of a path         is refused, in any spelling: it would lead out of the target's path
+    a backslash                                 becomes %5C, which no browser takes for a slash
+
+May import: the standard library.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["has_dot_segment", "with_path", "with_query"]
+
+# RFC 3986 3.3 and 3.4: pchar, and what may stand beside it.
+_ILLEGAL_IN_PATH = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*+,;=:@/%]|%(?![0-9A-Fa-f]{2})")
+_ILLEGAL_IN_QUERY = re.compile(rb"[^A-Za-z0-9\-._~!$&'()*+,;=:@/?%]|%(?![0-9A-Fa-f]{2})")
+# WHATWG URL 4.4: browsers take %2e for a dot. Servers that decode a path before they look at it also see %2f and %5c.
+_DOT_SEGMENT = re.compile(rb"(?:[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\]|%2f|%5c)", re.IGNORECASE)
+
+
+def has_dot_segment(rest: bytes) -> bool:
+    """Whether the rest of a path holds `.` or `..` as a segment, in any spelling."""
+    return _DOT_SEGMENT.search(rest) is not None
+
+
+def with_path(location: bytes, rest: bytes) -> bytes:
+    """The location with `rest` behind its path; `rest` is raw, begins with a slash and has no dot segment."""
+    end = _end_of(location, b"?#")
+    return location[:end].removesuffix(b"/") + _ILLEGAL_IN_PATH.sub(_escape, rest) + location[end:]
+
+
+def with_query(location: bytes, query: bytes) -> bytes:
+    """The location with `query` behind its own, before its fragment; `query` is raw, with its question mark."""
+    if len(query) < 2:
+        return location
+    end = _end_of(location, b"#")
+    base = location[:end]
+    joint = b"?" if b"?" not in base else b"" if base.endswith((b"?", b"&")) else b"&"
+    return base + joint + _ILLEGAL_IN_QUERY.sub(_escape, query[1:]) + location[end:]
+
+
+def _end_of(location: bytes, marks: bytes) -> int:
+    """Where the first of `marks` stands, or the location's end."""
+    return min((at for mark in marks if (at := location.find(mark)) >= 0), default=len(location))
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % match[0][0]
