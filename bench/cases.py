@@ -15,7 +15,7 @@ from bench.load import Traffic
 from bench.product import KEY
 from bench.servers import COMPILED, FEW, GO, INTERPRETED, NGINX, NGINX_MAP, NODE, TORNADO
 
-__all__ = ["CASES", "MIXED", "Case", "Goal", "traffic_of"]
+__all__ = ["CASES", "MIXED", "Case", "Goal", "api_request", "traffic_of"]
 
 PURE, MIXED = "", " + API"
 FAST = (NGINX, NGINX_MAP, GO)
@@ -141,10 +141,11 @@ def traffic_of(case: Case, folder: Path) -> dict[str, Traffic]:
         depth=16 if case.name == "pipelined" else 1,
         rate=10_000 if case.name == "latency" else 0.0,
     )
-    return {kind: replace(plain, other=_api_request(folder), every=2_000) if kind else plain for kind in case.kinds}
+    return {kind: replace(plain, other=api_request(folder), every=2_000) if kind else plain for kind in case.kinds}
 
 
-def _api_request(folder: Path) -> Path:
+def api_request(folder: Path) -> Path:
+    """A file with one request of the API: a link is read, with its key checked."""
     path = folder / "api.request"
     lines = [
         "GET /api/v1/links/b1 HTTP/1.1",
