@@ -3,7 +3,7 @@
 In: counts of a batch (`Delta`), or another bucket. Out: documents of `clicks_node`, replaced as a whole.
 
     _id       "0123456789abcdef-20261124-1f2e3d4c-0"   link, day, node and aggregator: the link first, so ranges work
-    link      Int64        day  20261124        rev  1, 2, 3, … one more at each replacement
+    link      Int64        day  20261124        rev  one more at each replacement
     clicks    people's; and what is no click: bots, heads, previews, prefetches, excluded (own addresses), misses (asked
               for and not redirected: expired, disabled); a count of nothing is left out
     minutes   binary: pairs of varints (minutes since the pair before, clicks), clicks by minute of the day

@@ -6,12 +6,17 @@ The checkpoint moves by compare-and-set from where the batch began to where it e
 by compare-and-set on `rev`, or inserted. So a crash, a stale second aggregator, a failover or a lost reply can neither
 lose nor double a click: whoever lost the race hears `LostRaceError`, forgets what it believed and reads again.
 
+A bucket may also be gone: rollup moved it into its day, or its link's data was erased. Whoever remembers it hears the
+same, and inserts it afresh from zero. `rev` of a new document begins at random, so that no memory of a former document
+with the same `_id` ever fits the next one.
+
 Effects, in order, of `apply`: read buckets, move the checkpoint, write buckets, commit. kill -9 between any two leaves
 the state before the transaction or after it. May import: stores.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -39,6 +44,7 @@ INDEXES = {
         IndexModel([("as_of", ASCENDING)], sparse=True),
     ],
 }
+REV_BITS = 48  # of a new document's first rev
 KNOWN_MAX = 50_000  # buckets in memory, the least recently used go first: 100 MB at 2 KB each
 
 
@@ -52,15 +58,24 @@ class Ledger:
     Args:
         node: node and aggregator, the end of each bucket's `_id`.
         trace: called with the name of each effect just before it happens.
+        randbits: as `secrets.randbits`.
     """
 
-    def __init__(self, database: Database, node: str, *, trace: Callable[[str], None] = lambda step: None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        node: str,
+        *,
+        trace: Callable[[str], None] = lambda step: None,
+        randbits: Callable[[int], int] = secrets.randbits,
+    ) -> None:
         self.node = node
         self._database = database
         self._clicks = database[CLICKS_NODE]
         self._checkpoints = database.get_collection(CHECKPOINTS, read_concern=ReadConcern("majority"))
         self._known: OrderedDict[BucketKey, Bucket] = OrderedDict()
         self._trace = trace
+        self._randbits = randbits
 
     async def position(self, source: str) -> int:
         """How far a source is applied; 0 for one that never was."""
@@ -76,10 +91,11 @@ class Ledger:
         """
         try:
             buckets = await self._load(deltas)
+            stored = {key: bucket.rev for key, bucket in buckets.items()}
             for key, delta in deltas.items():
                 buckets[key].add(delta)
-                buckets[key].rev += 1
-            await self._commit(source, begin, end, buckets)
+                buckets[key].rev = stored[key] + 1 if stored[key] else self._randbits(REV_BITS) + 1
+            await self._commit(source, begin, end, buckets, stored)
         except BaseException:
             self.forget()
             raise
@@ -126,12 +142,13 @@ class Ledger:
         begin: int,
         end: int,
         buckets: Mapping[BucketKey, Bucket],
+        stored: Mapping[BucketKey, int],
     ) -> None:
         async with self._database.client.start_session() as session:
             self._trace("begin")
             await session.start_transaction(write_concern=WriteConcern("majority"))
             try:
-                await self._write(session, source, begin, end, buckets)
+                await self._write(session, source, begin, end, buckets, stored)
                 self._trace("commit")
                 await session.commit_transaction()
             except (DuplicateKeyError, BulkWriteError, LostRaceError) as error:
@@ -151,6 +168,7 @@ class Ledger:
         begin: int,
         end: int,
         buckets: Mapping[BucketKey, Bucket],
+        stored: Mapping[BucketKey, int],
     ) -> None:
         self._trace("move checkpoint")
         moved = await self._database[CHECKPOINTS].update_one(
@@ -164,7 +182,7 @@ class Ledger:
         writes: list[InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]] = []
         for key, bucket in buckets.items():
             document = bucket.document(key, self.node)
-            rev = bucket.rev - 1
+            rev = stored[key]  # 0: there was no document
             writes.append(ReplaceOne({"_id": document["_id"], "rev": rev}, document) if rev else InsertOne(document))
         if writes:
             self._trace("write buckets")

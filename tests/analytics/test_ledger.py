@@ -34,9 +34,38 @@ def test_a_bucket_that_another_changed_is_not_overwritten(with_stores: Callable[
         with pytest.raises(LostRaceError):
             await one.apply("source-a", 100, 200, one_click())
         assert await one.position("source-a") == 100
+        before = (await stored(stores)).rev
         await one.apply("source-a", 100, 200, one_click())
         bucket = await stored(stores)
-        assert (bucket.clicks, bucket.minutes, bucket.rev) == (3, {5: 2, 6: 1}, 3)
+        assert (bucket.clicks, bucket.minutes, bucket.rev) == (3, {5: 2, 6: 1}, before + 1)
+
+    with_stores(scenario)
+
+
+def test_bucket_that_was_moved_away_begins_at_zero_again(with_stores: Callable[..., None]) -> None:
+    async def scenario(stores: Stores) -> None:
+        ledger = Ledger(stores.database, "n-0")
+        await ledger.apply("source-a", 0, 100, one_click())
+        await stores.database["clicks_node"].delete_many({})
+        with pytest.raises(LostRaceError):
+            await ledger.apply("source-a", 100, 200, one_click(6))
+        assert await stores.database["clicks_node"].count_documents({}) == 0
+        await ledger.apply("source-a", 100, 200, one_click(6))
+        bucket = await stored(stores)
+        assert (bucket.clicks, bucket.minutes) == (1, {6: 1})
+
+    with_stores(scenario)
+
+
+def test_memory_of_a_moved_bucket_never_fits_the_next_one(with_stores: Callable[..., None]) -> None:
+    async def scenario(stores: Stores) -> None:
+        paused, other = Ledger(stores.database, "n-0"), Ledger(stores.database, "n-0")
+        await paused.apply("source-a", 0, 100, one_click())
+        await stores.database["clicks_node"].delete_many({})
+        await other.apply("source-b", 0, 100, one_click(6))  # the same `_id`, replaced as often
+        with pytest.raises(LostRaceError):
+            await paused.apply("source-a", 100, 200, one_click())
+        assert (await stored(stores)).minutes == {6: 1}
 
     with_stores(scenario)
 
