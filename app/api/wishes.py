@@ -83,7 +83,7 @@ def read_link(data: Any, check_target: Callable[[str], str]) -> Reading:
     """A wish for a new link."""
     wish, errors = _convert(data)
     reading = _read(wish, check_target, errors)
-    if wish.target is UNSET and not any(error.field == "target" for error in errors):
+    if wish.target is UNSET and not any(error.field in ("target", "") for error in errors):
         errors.append(FieldError("target", "is required"))
     if wish.domain is not UNSET and wish.domain:
         try:

@@ -2,7 +2,7 @@
 
 In: what people typed. Out: hashes, and whether one is right. bcrypt reads 72 bytes at most, so longer passwords are
 refused rather than cut; text is brought to NFC first, because keyboards differ in how they write an umlaut.
-The threads are few, run with the lowest priority, so that redirects on the same core hardly notice, and only
+The threads are few, run with a low priority, so that redirects on the same core hardly notice, and only
 WAITING_MAX wait for them. May import: bcrypt.
 """
 
@@ -26,7 +26,7 @@ PASSWORD_BYTES_MAX = 72  # what bcrypt reads
 COST = 10  # 50 ms; tries are limited too (`app.redirect.password`)
 THREADS = 2
 WAITING_MAX = 64  # 1.6 s of waiting
-NICE = 19
+NICE = 10  # a tenth of what a redirect gets of a full CPU: 50 ms become half a second, not four
 
 
 class PasswordError(ValueError):

@@ -61,11 +61,14 @@ class Choice(NamedTuple):
 
 
 class Branches:
-    """The rules and variants of one link."""
+    """The rules and variants of one link; `reads_traits` when a rule asks for what an agent or a language says."""
 
-    __slots__ = ("_key", "_rules", "_shares", "_total", "_variants")
+    __slots__ = ("_key", "_rules", "_shares", "_total", "_variants", "reads_traits")
 
     def __init__(self, link: CachedLink) -> None:
+        self.reads_traits = any(
+            rule.when.device or rule.when.os or rule.when.browser or rule.when.language for rule in link.rules
+        )
         self._key = link.link.to_bytes(8, "big")
         self._rules = [
             (tuple(_tests(rule.when)), Choice(rule.target.encode("ascii"), RULE_NUMBER + place))

@@ -40,6 +40,7 @@ class Errand(Enum):
     SPEND_VISIT = auto()
     LOOK_FOR_VISIT = auto()
     CHECK_PASSWORD = auto()
+    LOAD_READER = auto()
 
 
 class VisitWord(Enum):
@@ -126,6 +127,8 @@ def decide(entry: Entry, now_s: float, request: Request, known: Known = _NOTHING
     status = _standing(entry, now_s, request)
     if status is not None:
         return Decision(status, entry.link_id, counts=status != HTTPStatus.METHOD_NOT_ALLOWED)
+    if entry.reads_traits and not request.visitor.can_tell:
+        return Errand.LOAD_READER
     return (
         _answer_password(entry, request, known)
         or _answer_visit(entry, request, known)

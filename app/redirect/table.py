@@ -56,6 +56,11 @@ class Special:
     branches: Branches | None = None
     is_spent: bool = False
 
+    @property
+    def reads_traits(self) -> bool:
+        """Whether a decision may have to tell people from bots, or one device from another."""
+        return self.link.max_visits is not None or (self.branches is not None and self.branches.reads_traits)
+
 
 Entry = bytes | Special
 

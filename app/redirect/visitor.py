@@ -8,6 +8,7 @@ forwarding headers tell. May import: agents.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import TypeVar
@@ -47,16 +48,28 @@ class Visitors:
         self._trusted = trusted
         self._make_reader = make_reader
         self._reader: TraitsReader | None = None
+        self._lock = threading.Lock()
         self._peers: dict[bytes, str | None] = {}
         self._forwarded: dict[bytes, str] = {}
 
+    @property
+    def can_read(self) -> bool:
+        """Whether `traits` answers without first making its reader."""
+        return self._reader is not None
+
+    def load(self) -> TraitsReader:
+        """Makes the reader of traits, once, whoever calls."""
+        with self._lock:
+            if self._reader is None:
+                self._reader = self._make_reader()
+            return self._reader
+
     def traits(self, head: bytes) -> Traits:
         """Device, system, browser, language, person or bot."""
-        if self._reader is None:
-            self._reader = self._make_reader()
+        reader = self._reader or self.load()
         if len(head) > HEAD_BYTES_MAX:
             head = b"".join(field[:FIELD_BYTES_MAX] for field in _TELLING.findall(head)) + b"\r\n\r\n"
-        return self._reader.read(head)
+        return reader.read(head)
 
     def address(self, head: bytes, peer: bytes) -> str:
         """The client's address; "" when it cannot be known."""
@@ -96,6 +109,11 @@ class Visitor:
         self._traits: Traits | None = None
         self._address: str | None = None
         self._country: str | None = None
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether `traits` can be read at once; if not, `Visitors.load` must run first, for it takes long."""
+        return self._visitors.can_read
 
     @property
     def traits(self) -> Traits:

@@ -22,7 +22,8 @@ from app.stores import Breaker
 __all__ = ["Visits"]
 
 STORE_LIMIT_S = 0.25
-UNDER_WAY_MAX = 256  # then a visitor is told to come again: 0.1 s of client time
+WAITING_MAX = 256  # then a visitor is told to come again: 0.1 s of client time
+CALLS_MAX = 16  # under way at once: more would be no faster, and a burst would open a hundred connections
 
 _WORDS = {True: VisitWord.GRANTED, False: VisitWord.SPENT, None: VisitWord.UNKNOWN}
 
@@ -40,7 +41,8 @@ class Visits:
         self.unknown = 0
         self._links = links
         self._breaker = breaker
-        self._under_way = 0
+        self._waiting = 0
+        self._calls = asyncio.Semaphore(CALLS_MAX)
         self._looks: dict[tuple[str, int], asyncio.Task[bool | None]] = {}
 
     async def spend(self, key: str, link: int) -> VisitWord:
@@ -59,19 +61,27 @@ class Visits:
         return _WORDS[await asyncio.shield(task)]
 
     async def _ask(self, call: Callable[[], Awaitable[bool]]) -> bool | None:
-        """The call's result, or None when the breaker forbids it, it fails or takes too long."""
-        if self._under_way >= UNDER_WAY_MAX or not self._breaker.admits():
+        """The call's result, or None when too many wait, the breaker forbids it, it fails or takes too long."""
+        if self._waiting >= WAITING_MAX:
             self.unknown += 1
             return None
-        self._under_way += 1
+        self._waiting += 1
+        try:
+            async with self._calls:
+                result = await self._call(call)
+        finally:
+            self._waiting -= 1
+        self.unknown += result is None
+        return result
+
+    async def _call(self, call: Callable[[], Awaitable[bool]]) -> bool | None:
+        if not self._breaker.admits():
+            return None
         try:
             async with asyncio.timeout(STORE_LIMIT_S):
                 result = await call()
         except (PyMongoError, OSError, TimeoutError):
             self._breaker.on_failure()
-            self.unknown += 1
             return None
-        finally:
-            self._under_way -= 1
         self._breaker.on_success()
         return result

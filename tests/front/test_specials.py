@@ -9,12 +9,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 import redis
 
 from app.stores import redis_socket
 from tests.conftest import Engines, wait_for
-from tests.front.processes import Web, run_web
+from tests.front.processes import ADMIN_KEY, Web, run_web
 from tests.redirect.requests import CHROME, GOOGLEBOT, IPHONE
 
 HUMAN = {"User-Agent": CHROME}
@@ -170,3 +171,39 @@ def test_rules_and_variants_lead_each_visitor_their_way(web: Web) -> None:
         assert len(ways) == 1, "the same way on every process"
         seen |= ways
     assert seen == {"https://a.example/", "https://b.example/"}
+
+
+def test_links_of_a_domain_answer_under_that_host_only(web: Web) -> None:
+    (client, other) = web.clients
+    assert web.api.post("/api/v1/domains", json={"name": "go.example"}).status_code == 201
+    slug = web.make("https://example.com/of-domain", domain="go.example")
+
+    def location(found: httpx.Client, host: str) -> str | None:
+        answer = found.get(f"/{slug}", headers={"Host": host})
+        return answer.headers["Location"] if answer.status_code == 302 else None
+
+    for found in (client, other):
+        wait_for(lambda found=found: location(found, "go.example") is not None)  # type: ignore[misc]
+        assert location(found, "GO.example:8443") == "https://example.com/of-domain"
+        assert location(found, "127.0.0.1") is None
+        assert location(found, "unknown.example") is None
+    assert web.api.delete(f"/api/v1/links/{slug}?domain=go.example").status_code == 204
+    wait_for(lambda: location(other, "go.example") is None)
+    assert web.api.delete("/api/v1/domains/go.example").status_code == 204
+    refused = web.api.post("/api/v1/links", json={"target": "https://sho.example/", "domain": "go.example"})
+    assert refused.status_code == 422
+
+
+@pytest.mark.parametrize(("key", "status"), [(ADMIN_KEY, b"422"), ("blk_nobody", b"401")])
+def test_a_batch_s_long_body_is_read_only_from_who_has_a_key(web: Web, key: str, status: bytes) -> None:
+    head = f"POST /api/v1/links/batch HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 4000000\r\n\r\n"
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(30)
+        caller.connect(str(web.sockets[0]))
+        caller.sendall(head.encode())
+        if status == b"401":
+            assert caller.recv(4096).split()[1] == status, "before a byte of the body came"
+            return
+        caller.sendall(b" " * 3_999_998 + b"{}")
+        assert caller.recv(4096).split()[1] == status

@@ -28,6 +28,9 @@ visitors = Visitors(
 )
 
 
+visitors.load()
+
+
 def pack(text: str) -> bytes:
     """An address as a connection keeps it."""
     address = ip_address(text)

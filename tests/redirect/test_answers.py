@@ -90,3 +90,22 @@ def test_invented_hosts_fill_no_memory() -> None:
     for number in range(5_000):
         hosts.prefix(b"h%d" % number)
     assert len(hosts.prefixes) <= 1_000
+
+
+def test_until_all_domains_are_known_only_the_default_host_is_answered_for() -> None:
+    hosts = Hosts("sho.rt", is_complete=False)
+    assert (hosts.prefix(b"sho.rt"), hosts.prefix(b""), hosts.prefix(b"go.example")) == (b"", b"", None)
+    hosts.set_domains(["go.example"])
+    assert (hosts.prefix(b"go.example"), hosts.prefix(b"other")) == (b"go.example/", b"")
+
+
+def test_a_domain_that_comes_or_goes_changes_what_was_remembered() -> None:
+    hosts = Hosts("sho.rt")
+    remembered = hosts.prefixes
+    assert hosts.prefix(b"go.example:80") == b""
+    hosts.set_domains(["go.example"])
+    assert remembered == {}
+    assert hosts.prefix(b"go.example:80") == b"go.example/"
+    hosts.set_domains([])
+    assert hosts.prefix(b"go.example:80") == b""
+    assert hosts.prefixes is remembered, "the hot path holds this one"

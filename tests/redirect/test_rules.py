@@ -149,3 +149,15 @@ def test_a_password_is_checked_before_a_visit_is_spent() -> None:
     assert answer(fields, form=b"password=x") is Errand.CHECK_PASSWORD
     assert answer(fields, RIGHT, form=b"password=x") is Errand.SPEND_VISIT
     assert answer(fields, RIGHT._replace(visit=VisitWord.GRANTED), form=b"") == Decision(303, ID, b"https://a/?x=1#f")
+
+
+def test_what_tells_people_from_bots_is_loaded_before_it_is_needed_and_only_then() -> None:
+    from app.redirect import Visitor, Visitors
+
+    unread = Visitor(Visitors(), b"GET / HTTP/1.1\r\n\r\n", bytes(16))
+    assert answer({"max_visits": 3}, visitor=unread) is Errand.LOAD_READER
+    assert answer({"rules": (Rule("https://m/", When(os=("iOS",))),)}, visitor=unread) is Errand.LOAD_READER
+    for fields in ({"forward_query": True}, {"variants": (Variant("https://a/?x=1#f"),)}, {"code": 301}):
+        decision = answer(fields, visitor=unread)
+        assert isinstance(decision, Decision)
+        assert decision.location == b"https://a/?x=1#f"

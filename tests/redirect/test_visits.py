@@ -53,7 +53,7 @@ def test_looking_spends_nothing_and_is_shared(with_stores: With) -> None:
 def test_too_many_at_once_are_told_to_come_again(with_stores: With, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(stores: Stores) -> None:
         visits = await open_visits(stores.database, 100)
-        monkeypatch.setattr(room, "UNDER_WAY_MAX", 5)
+        monkeypatch.setattr(room, "WAITING_MAX", 5)
         words = await asyncio.gather(*(visits.spend("/a", 1) for _ in range(12)))
         assert (words.count(VisitWord.GRANTED), words.count(VisitWord.UNKNOWN)) == (5, 7)
         assert await visits.spend("/a", 1) is VisitWord.GRANTED
