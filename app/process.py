@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -34,7 +35,7 @@ from app.observe import configure_logs, get_logger
 from app.settings import Settings, SettingsError
 from app.stores import Lease, LeaseLostError, supervisor_pid_file
 
-__all__ = ["LeasedWork", "Main", "run_program", "work_by_lease"]
+__all__ = ["LeasedWork", "Main", "node_id", "run_program", "work_by_lease"]
 
 Main = Callable[[Settings, str, asyncio.Event], Awaitable[None]]
 STAND_BY_S = 1.0
@@ -86,6 +87,18 @@ async def _until_stopped(settings: Settings, name: str, main: Main) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await main(settings, name, stop)
+
+
+def node_id(state: Path) -> str:
+    """This node's name in statistics: 8 hex digits, made once."""
+    path = state / "node-id"
+    if not path.exists():
+        fresh = state / f".node-id-{os.getpid()}"
+        fresh.write_text(secrets.token_hex(4))
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)  # whoever is first wins, and nobody sees half a file
+        fresh.unlink()
+    return path.read_text().strip()
 
 
 async def work_by_lease(lease: Lease, work: LeasedWork, stop: asyncio.Event, *, pause_s: float) -> None:

@@ -242,6 +242,15 @@ class Settings:
         "addresses whose requests are no clicks, such as your own: counted apart",
     )
     aggregators: int = _setting("BOLTLINK_AGGREGATORS", _whole(1, 64), "1", "aggregator processes of this node")
+    days_kept: int = _setting(
+        "BOLTLINK_DAYS_KEPT",
+        _whole(1, 36_500),
+        "400",
+        "days for which statistics are kept to the minute; older ones are kept by quarters of an hour and months",
+    )
+    months_kept: int | None = _setting(
+        "BOLTLINK_MONTHS_KEPT", _whole(1, 1_200), None, "months for which statistics are kept at all; unset: for ever"
+    )
     memory_limit: int = _setting(
         "BOLTLINK_MEMORY_LIMIT", parse_size, "500MB", "a web process or worker above this is restarted"
     )

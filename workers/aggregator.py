@@ -12,9 +12,6 @@ May import: everything below it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import secrets
 import sys
 import time
 import zlib
@@ -30,7 +27,7 @@ from app.analytics import Ledger, LostRaceError, fold
 from app.journal import SEGMENT_BYTES, Reader, Record, Source, list_sources
 from app.lifeline import take_lock
 from app.observe import Metrics, get_logger
-from app.process import run_program
+from app.process import node_id, run_program
 from app.settings import Settings
 from app.stores import mongodb_url, open_mongodb, run_dir
 
@@ -185,18 +182,6 @@ class Aggregator:
         if stretches:
             self.counts.damaged += stretches
             get_logger().error("journal damaged, stepped over", source=source.name, stretches=stretches)
-
-
-def node_id(state: Path) -> str:
-    """This node's name in statistics: 8 hex digits, made once."""
-    path = state / "node-id"
-    if not path.exists():
-        fresh = state / f".node-id-{os.getpid()}"
-        fresh.write_text(secrets.token_hex(4))
-        with contextlib.suppress(FileExistsError):
-            os.link(fresh, path)  # whoever is first wins, and nobody sees half a file
-        fresh.unlink()
-    return path.read_text().strip()
 
 
 async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:

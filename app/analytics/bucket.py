@@ -21,7 +21,7 @@ Pure. May import: the standard library, bson's types, msgspec.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -44,6 +44,7 @@ __all__ = [
     "bucket_id",
     "day_number",
     "pack_minutes",
+    "signed",
     "unpack_minutes",
 ]
 
@@ -151,8 +152,19 @@ class Bucket:
     def document(self, key: BucketKey, node: str) -> dict[str, Any]:
         """The document to store."""
         link, day = key
-        head = {"_id": bucket_id(link, day, node), "link": Int64(link), "day": day_number(day), "rev": self.rev}
+        head = {"_id": bucket_id(link, day, node), "link": signed(link), "day": day_number(day), "rev": self.rev}
         return head | self.fields()
+
+    @classmethod
+    def united(cls, parts: Sequence[Bucket]) -> Bucket:
+        """Several buckets of one period as one; their sketches are united in one go."""
+        if len(parts) == 1:
+            return parts[0]
+        whole = cls()
+        for part in parts:
+            whole._add_counts(part, 0, 1)
+        whole.visitors = unite_visitors([part.visitors for part in parts])
+        return whole
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Bucket:
@@ -211,6 +223,11 @@ def day_number(day: int) -> int:
     """Days since 1970 as a readable number: 20261124."""
     moment = EPOCH + timedelta(days=day)
     return moment.year * 10_000 + moment.month * 100 + moment.day
+
+
+def signed(link: int) -> Int64:
+    """An id of 64 bits as MongoDB's whole numbers hold it."""
+    return Int64(link - (1 << 64) if link >> 63 else link)
 
 
 def bucket_id(link: int, day: int, node: str) -> str:

@@ -25,11 +25,11 @@ from typing import Any
 from bson.int64 import Int64
 from pymongo import ASCENDING, IndexModel, InsertOne, ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from app.analytics.bucket import Bucket, BucketKey, Delta, bucket_id
+from app.analytics.periods import PERIOD_INDEXES
+from app.analytics.transactions import LostRaceError, Trace, transaction
 from app.stores import Database
 
 __all__ = ["CHECKPOINTS", "CLICKS_NODE", "INDEXES", "Ledger", "LostRaceError"]
@@ -38,6 +38,7 @@ CLICKS_NODE = "clicks_node"
 CHECKPOINTS = "checkpoints"
 RETIRED_DAYS = 400  # a journal that a restored disk brings back within this time is not counted again
 INDEXES = {
+    **PERIOD_INDEXES,
     CLICKS_NODE: [IndexModel([("day", ASCENDING)])],
     CHECKPOINTS: [
         IndexModel([("retired", ASCENDING)], expireAfterSeconds=RETIRED_DAYS * 86_400),
@@ -46,10 +47,6 @@ INDEXES = {
 }
 REV_BITS = 48  # of a new document's first rev
 KNOWN_MAX = 50_000  # buckets in memory, the least recently used go first: 100 MB at 2 KB each
-
-
-class LostRaceError(Exception):
-    """The transaction did not happen, or nobody can say whether it did: read the checkpoint again."""
 
 
 class Ledger:
@@ -66,7 +63,7 @@ class Ledger:
         database: Database,
         node: str,
         *,
-        trace: Callable[[str], None] = lambda step: None,
+        trace: Trace = lambda step: None,
         randbits: Callable[[int], int] = secrets.randbits,
     ) -> None:
         self.node = node
@@ -144,22 +141,8 @@ class Ledger:
         buckets: Mapping[BucketKey, Bucket],
         stored: Mapping[BucketKey, int],
     ) -> None:
-        async with self._database.client.start_session() as session:
-            self._trace("begin")
-            await session.start_transaction(write_concern=WriteConcern("majority"))
-            try:
-                await self._write(session, source, begin, end, buckets, stored)
-                self._trace("commit")
-                await session.commit_transaction()
-            except (DuplicateKeyError, BulkWriteError, LostRaceError) as error:
-                raise LostRaceError(str(error)) from error
-            except OperationFailure as error:
-                if error.has_error_label("TransientTransactionError") or error.has_error_label(
-                    "UnknownTransactionCommitResult"
-                ):
-                    raise LostRaceError(str(error)) from error
-                raise
-            self._trace("committed")
+        async with transaction(self._database, self._trace) as session:
+            await self._write(session, source, begin, end, buckets, stored)
 
     async def _write(
         self,
