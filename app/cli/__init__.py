@@ -28,6 +28,7 @@ COMMANDS = {
     "stats": "app.cli.stats:stats",
     "keys": "app.cli.keys:keys",
     "journal": "app.cli.journal:journal",
+    "audit": "app.cli.audit:audit",
 }
 
 
