@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help up test lint bench bench-tools clean
+.PHONY: help up test lint fuzz bench bench-tools clean
 
 help:  ## Show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ lint: $(VENV)/.tests  ## Set up and check format, style, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: $(VENV)/.tests  ## Feed a million mutated requests to the front and h11, at most 20 minutes
+	$(BIN)/python -m tests.fuzz
 
 bench: $(VENV)/.benches  ## Compare redirects with peers on this machine (15 minutes)
 	$(BIN)/python -m bench.redirects

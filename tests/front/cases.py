@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["CORPUS", "OK", "Case", "cases"]
+__all__ = ["CORPUS", "OK", "Case", "cases", "read_cases", "write_case"]
 
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 OK = b"GET /abc7 HTTP/1.1\r\nHost: s.example\r\n\r\n"
@@ -29,19 +29,37 @@ class Case:
 @cache
 def cases() -> tuple[Case, ...]:
     """Every case of every file, in order."""
-    return tuple(case for path in sorted(CORPUS.glob("*.txt")) for case in _read(path))
+    return tuple(
+        case for path in sorted(CORPUS.glob("*.txt")) for case in read_cases(path.read_text("utf-8"), path.stem)
+    )
 
 
-def _read(path: Path) -> list[Case]:
+def write_case(name: str, raw: bytes, verdict: str) -> str:
+    """A stream as the files have it."""
+    shown = raw.decode("latin-1").replace("\\", "\\\\")
+    for byte, letter in (("\0", "\\0"), ("\t", "\\t")):
+        shown = shown.replace(byte, letter)
+    lines = shown.split("\r\n")
+    lines = [re.sub(r"[^ -~]", lambda match: _show(match[0]), line) for line in lines]
+    text = "\n".join(lines) if lines[-1] == "" else "\n".join(lines) + "\\\n"
+    return f"=== {name} -> {verdict}\n{text}"
+
+
+def _show(char: str) -> str:
+    return {"\r": "\\r", "\n": "\\n"}.get(char, f"\\x{ord(char):02x}")
+
+
+def read_cases(text: str, theme: str) -> list[Case]:
+    """The cases of one file."""
     found = []
-    for block in re.split(r"^=== ", path.read_text("utf-8"), flags=re.MULTILINE)[1:]:
+    for block in re.split(r"^=== ", text, flags=re.MULTILINE)[1:]:
         title, *lines = block.split("\n")
         if lines and lines[-1] == "":
             lines.pop()  # the end of the last line, no line of its own
         while lines and lines[0].startswith("#"):
             del lines[0]
         name, _, verdict = title.partition(" -> ")
-        found.append(Case(name, path.stem, b"".join(map(_line, lines)), verdict))
+        found.append(Case(name, theme, b"".join(map(_line, lines)), verdict))
     return found
 
 

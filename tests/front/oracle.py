@@ -9,7 +9,8 @@ so that a slip in one is found by the other:
     400  a target of no form, with a fragment, a user or without a host   RFC 9112 3.2, RFC 9110 4.2
     400  a Host that is no host, or an empty one                          RFC 9112 3.2
     413  a body over 1 MiB                  RFC 9110 15.5.14
-    405  CONNECT, and the connection ends; another method than GET and HEAD on what is not the application's
+    405  CONNECT, and the connection ends; another method than GET and HEAD on what is not the application's (a POST
+         may be the form of a link's password, so it is looked up first: 404, or 405 where a link has none)
 
 and Tornado's own objects say which requests of the application are refused by it.
 """
@@ -161,7 +162,7 @@ def _status(request: h11.Request) -> int:
     target = request.target
     if request.method == b"CONNECT":
         name, _, port = target.rpartition(b":")
-        is_authority = _is_authority(name) and port.isdigit()
+        is_authority = _is_authority(name) and port.isdigit() and len(port) < 6
         raise _RefusedError(
             HTTPStatus.METHOD_NOT_ALLOWED if is_authority and (host or is_old) else HTTPStatus.BAD_REQUEST
         )
@@ -179,9 +180,11 @@ def _status(request: h11.Request) -> int:
     path = unquote_to_bytes(target.split(b"?")[0])
     if path == b"/" or path[1:].split(b"/")[0].lower().decode("latin-1") in RESERVED_SEGMENTS:
         return _status_of_application(request, target, host)
-    if request.method not in (b"GET", b"HEAD"):
+    if request.method not in (b"GET", b"HEAD", b"POST"):
         return HTTPStatus.METHOD_NOT_ALLOWED
-    return HTTPStatus.FOUND if path == KNOWN else HTTPStatus.NOT_FOUND
+    if path != KNOWN:
+        return HTTPStatus.NOT_FOUND
+    return HTTPStatus.METHOD_NOT_ALLOWED if request.method == b"POST" else HTTPStatus.FOUND
 
 
 def _is_authority(text: bytes) -> bool:
