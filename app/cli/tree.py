@@ -74,6 +74,7 @@ class Tree:
         }
         parts = [f"embedded-{name}.conf" for name in self.engines]
         parts.append("aggregator.conf" if self.settings.aggregators == 1 else "aggregators.conf")
+        parts.append("announcer.conf")
         return {
             **os.environ,
             **paths,

@@ -3,6 +3,7 @@
 from app.links.branches import BRANCH_BYTES_MAX, RULES_MAX, VARIANTS_MAX, WEIGHT_MAX, Parameter, Rule, Variant, When
 from app.links.cache import CHANNEL, LinkCache, decode_message, encode_message
 from app.links.catalog import Catalog
+from app.links.changes import ChangeFeed, HistoryLostError
 from app.links.domains import DOMAINS, Domain, DomainError, DomainStore, DomainWatch, normalise_domain
 from app.links.listing import Listing, ListingError, Page, Place
 from app.links.model import Cached, CachedLink, Link, LinkState, join_key, split_key
@@ -23,11 +24,13 @@ __all__ = [
     "Cached",
     "CachedLink",
     "Catalog",
+    "ChangeFeed",
     "Domain",
     "DomainError",
     "DomainStore",
     "DomainWatch",
     "HasherBusyError",
+    "HistoryLostError",
     "Link",
     "LinkCache",
     "LinkState",

@@ -1,7 +1,10 @@
 """Links in Redis, and the channel that announces their changes.
 
     l:<domain/slug>   msgpack [version, entry]: an array is a link, nil an absence (version 0), false a tombstone
-    channel links     msgpack [key, version]; an empty key is a beat
+    channel links     msgpack [[key, version], ...]; no pair is a beat, an empty key: any link may have changed,
+                      version 0: the key's document is gone from MongoDB
+    links:announced   how far MongoDB's change stream is put into this Redis, so that one that came back with old data
+                      is noticed
 
 One key for each link, so that an absence never replaces a link and an older version never a newer one: every put goes
 through `put_if_newer.lua`. All of it may be lost at any time; MongoDB has the truth. May import: msgspec, redis.
@@ -23,13 +26,26 @@ __all__ = ["CHANNEL", "LinkCache", "decode_cached", "decode_message", "encode_ca
 
 CHANNEL = "links"
 PREFIX = "l:"
+ANNOUNCED = "links:announced"
 LIFE_S = 3600
+MESSAGE_PAIRS_MAX = 100  # 5 KB; a message costs its hearers 60 µs, a pair in it 1
+CLEAR_KEYS = 1_000  # looked at in one step: 1 ms of Redis
 ABSENCE_LIFE_S = 60  # scanners of slugs fill Redis with absences, and a lost announcement must not hide a new link
 LIFE_JITTER_S = 600  # so that what was read together does not end together
 
+_MARK = """
+local current = redis.call('GET', KEYS[1])
+if current and current ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_value = msgspec.msgpack.Decoder(tuple[int, CachedLink | bool | None]).decode
-_decode_message = msgspec.msgpack.Decoder(tuple[str, int]).decode
+_decode_version = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw]).decode
+_decode_message = msgspec.msgpack.Decoder(list[tuple[str, int]]).decode
 
 
 def encode_cached(cached: Cached) -> bytes:
@@ -48,13 +64,13 @@ def decode_cached(value: bytes) -> Cached | None:
     return Cached(version, None, is_deleted=entry is False)
 
 
-def encode_message(key: str, version: int) -> bytes:
-    """A message of the channel."""
-    return _encode((key, version))
+def encode_message(pairs: Sequence[tuple[str, int]]) -> bytes:
+    """A message of the channel: (key, version) of what changed; none for a beat."""
+    return _encode(pairs)
 
 
-def decode_message(data: bytes) -> tuple[str, int] | None:
-    """(key, version) of a message; None when it is none of ours."""
+def decode_message(data: bytes) -> list[tuple[str, int]] | None:
+    """What a message says changed; None when it is none of ours."""
     try:
         return _decode_message(data)
     except msgspec.MsgspecError:
@@ -87,9 +103,48 @@ class LinkCache:
         """Puts, then tells every process, in one pipeline; whoever hears of it finds the new value."""
         pipeline = self._client.pipeline(transaction=False)
         self._add_puts(pipeline, items)
-        for key, cached in items:
-            pipeline.publish(CHANNEL, encode_message(key, cached.version))
+        self._add_messages(pipeline, [(key, cached.version) for key, cached in items])
         await pipeline.execute()
+
+    async def drop(self, keys: Sequence[str]) -> None:
+        """Forgets keys whose documents are gone, and tells every process."""
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.unlink(PREFIX + key)
+        self._add_messages(pipeline, [(key, 0) for key in keys])
+        await pipeline.execute()
+
+    async def versions(self, keys: Sequence[str]) -> list[int | None]:
+        """The version that Redis holds of each key; None where it holds nothing readable."""
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.get(PREFIX + key)
+        return [_version_of(value) for value in await pipeline.execute()]
+
+    async def clear_some(self, cursor: int) -> int:
+        """One step of forgetting every link, from cursor 0 on; returns the next cursor, 0 when all are gone."""
+        following, keys = await self._client.scan(cursor, match=PREFIX + "*", count=CLEAR_KEYS)
+        if keys:
+            await self._client.unlink(*keys)
+        return int(following)
+
+    async def announce_all(self) -> None:
+        """Tells every process that any link may have changed."""
+        await self._client.publish(CHANNEL, encode_message([("", 0)]))
+
+    async def beat(self) -> None:
+        """Publishes a message that says nothing, for whoever listens for silence."""
+        await self._client.publish(CHANNEL, encode_message([]))
+
+    async def mark_announced(self, before: str | None, mark: str) -> bool:
+        """Notes `mark` in Redis; False, and nothing is noted, if it says anything else than `before`."""
+        # Compared by Redis itself: it may be restarted, from an old snapshot, between any two calls.
+        return bool(await self._client.eval(_MARK, 1, ANNOUNCED, before or "", mark))
+
+    async def announced(self) -> str | None:
+        """What was noted last; None when Redis knows nothing of it."""
+        mark: Any = await self._client.get(ANNOUNCED)
+        return None if mark is None else mark.decode("ascii", "replace")
 
     def _add_puts(self, pipeline: Any, items: Sequence[tuple[str, Cached]]) -> None:
         for key, cached in items:
@@ -97,3 +152,15 @@ class LinkCache:
             life_s = ABSENCE_LIFE_S if is_absent else LIFE_S + random.randrange(LIFE_JITTER_S)  # noqa: S311  spreads load
             # EVAL rather than EVALSHA: correct also right after SCRIPT FLUSH or a failover, for 400 bytes each.
             pipeline.eval(self._script, 1, PREFIX + key, cached.version, encode_cached(cached), life_s)
+
+    @staticmethod
+    def _add_messages(pipeline: Any, pairs: Sequence[tuple[str, int]]) -> None:
+        for start in range(0, len(pairs), MESSAGE_PAIRS_MAX):
+            pipeline.publish(CHANNEL, encode_message(pairs[start : start + MESSAGE_PAIRS_MAX]))
+
+
+def _version_of(value: bytes | None) -> int | None:
+    try:
+        return None if value is None else _decode_version(value)[0]
+    except msgspec.MsgspecError:
+        return None

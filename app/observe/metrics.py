@@ -73,6 +73,9 @@ class Metrics:
             "refused": counter("boltlink_connections_refused", "Connections over the limit."),
             "expired": counter("boltlink_connections_expired", "Connections ended by a time-out."),
             "store_failures": counter("boltlink_store_failures", "Look-ups that a store did not answer."),
+            "announced": counter("boltlink_changes_announced", "Changes of links repeated in Redis."),
+            "mended": counter("boltlink_changes_mended", "Changes that Redis had lost again a second later."),
+            "cleared": counter("boltlink_cache_clears", "Times that all links were forgotten in Redis."),
             "lines_dropped": counter("boltlink_log_lines_dropped", "Log lines that would have blocked."),
         }
         self._gauges: dict[str, Any] = {}
@@ -82,6 +85,7 @@ class Metrics:
             "lag": gauge("boltlink_aggregation_lag_seconds", "Age of the oldest click not applied.", mode="max"),
             "rollup_active": gauge("boltlink_rollup_active", "Whether rollup holds its lease.", mode="max"),
             "store_up": gauge("boltlink_store_up", "Whether a store answers.", "store", mode="min"),
+            "announcer_active": gauge("boltlink_announcer_active", "1 where the announcer works.", mode="max"),
             "loop_lag": gauge("boltlink_event_loop_lag_seconds", "Worst delay of the loop.", mode="max"),
             "connections": gauge("boltlink_connections", "Open client connections.", mode="sum"),
             "breaker": gauge("boltlink_store_breaker", "0 closed, 1 half-open, 2 open.", "store", mode="max"),

@@ -21,7 +21,7 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from app.links import CHANNEL, decode_message, encode_message
+from app.links import CHANNEL, LinkCache, decode_message
 from app.redirect.resolver import Resolver, table_key
 from app.redirect.table import Table
 
@@ -51,6 +51,7 @@ class Channel:
         self.gaps = 0
         self.messages = 0
         self._client = client
+        self._cache = LinkCache(client)
         self._table = table
         self._resolver = resolver
         self._monotonic = monotonic
@@ -78,12 +79,10 @@ class Channel:
                 await asyncio.sleep(RETRY_S)
 
     async def _beat(self) -> None:
-        count = 0
         while True:
-            count += 1
             try:
                 async with asyncio.timeout(BEAT_S / 2):
-                    await self._client.publish(CHANNEL, encode_message("", count))
+                    await self._cache.beat()
             except (RedisError, OSError, TimeoutError):
                 pass  # unheard beats are what the watch below notices
             self.watch()
@@ -95,10 +94,13 @@ class Channel:
             self._gap()
             self.is_live = True
         elif message["type"] == "message":
-            change = decode_message(message["data"])
-            if change is not None and change[0]:
+            for name, version in decode_message(message["data"]) or ():
                 self.messages += 1
-                self._resolver.on_change(table_key(change[0]), change[1])
+                if name:
+                    self._resolver.on_change(table_key(name), version)
+                else:
+                    self._gap()
+                    self._resolver.on_doubt()
         else:
             return
         self._heard_s = self._monotonic()

@@ -4,8 +4,10 @@ In: keys that missed, from slots. Out: entries put into the table, and one call 
 One flight for each key; the keys missed within one turn of the loop go to Redis in one pipeline and, those missing
 there, to MongoDB in one `$in`. Each store has a time limit and a breaker.
 
-A change that is announced while its key is in flight marks the flight: what it brings is used only if its version is
-at least the announced one, else it is read again, from MongoDB. So a read never puts back an older version.
+A change that is announced is remembered, and marks its key's flight if there is one: what a read brings is kept only if
+its version is at least the announced one, else it is read again, from MongoDB. So a read never puts back an older
+version, neither one that was under way nor one from a store that lost what it had. A link that was known is read again
+at once, so that the next request finds it.
 "Not found" is said only when a store said so: with no answer it is stale, or 503.
 May import: links, stores.
 """
@@ -13,6 +15,7 @@ May import: links, stores.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -32,6 +35,7 @@ STORE_LIMIT_S = 0.25
 BATCH_KEYS_MAX = 512  # one pipeline or `$in`: 6 ms of Redis client time
 BATCHES_MAX = 4  # under way at once; further keys wait for one to end
 FLIGHTS_MAX = 20_000  # then a new key is answered 503 at once
+NEWS_MAX = 20_000  # announced versions remembered, the newest: 4 MB
 READ_AGAIN_MAX = 3  # a key that changes faster than it can be read is answered, but not kept
 
 Answer = Entry | int
@@ -55,7 +59,11 @@ class ResolverCounts:
 class _Flight:
     waiters: list[Callback] = field(default_factory=list)
     version_min: int = 0
-    reads: int = 0
+    is_doubted: bool = False
+
+    def is_outdated(self, version: int) -> bool:
+        """Whether a read that brought `version` must be made again; -1, nobody could say, is left as it is."""
+        return version >= 0 and (version < self.version_min or self.is_doubted)
 
 
 class _Read(NamedTuple):
@@ -81,6 +89,7 @@ class Resolver:
         mongodb_breaker: Breaker,
         stale_max_s: int,
         wall: Callable[[], float],
+        store_limit_s: float = STORE_LIMIT_S,
     ) -> None:
         self.counts = ResolverCounts()
         self.redis_breaker = redis_breaker
@@ -90,7 +99,9 @@ class Resolver:
         self._links = links
         self._stale_max_s = stale_max_s
         self._wall = wall
+        self._store_limit_s = store_limit_s
         self._flights: dict[bytes, _Flight] = {}
+        self._news: OrderedDict[bytes, int] = OrderedDict()
         self._waiting: list[bytes] = []
         self._batches: set[asyncio.Task[None]] = set()
         self._is_scheduled = False
@@ -104,8 +115,7 @@ class Resolver:
             if len(self._flights) >= FLIGHTS_MAX:
                 asyncio.get_running_loop().call_soon(callback, HTTPStatus.SERVICE_UNAVAILABLE)
                 return
-            flight = self._flights[key] = _Flight()
-            self._waiting.append(key)
+            flight = self._start(key)
             self._schedule()
         flight.waiters.append(callback)
 
@@ -115,21 +125,45 @@ class Resolver:
             if len(self._flights) >= FLIGHTS_MAX // 2:
                 return
             if key not in self._flights:
-                self._flights[key] = _Flight()
-                self._waiting.append(key)
+                self._start(key)
         self._schedule()
 
     def on_change(self, key: bytes, version: int) -> None:
-        """A message: `key` has reached `version`."""
-        self._table.forget(key)
+        """A message: `key` has reached `version`; 0: its document is gone. Heard again, it changes nothing."""
+        if version and self._news.get(key, 0) >= version:
+            return
+        self._note(key, version)
+        is_known = self._table.forget(key)
         flight = self._flights.get(key)
         if flight is not None:
-            flight.version_min = max(flight.version_min, version)
+            flight.version_min = version
+            flight.is_doubted = not version
+        elif is_known:
+            self.refresh([key])
+
+    def on_doubt(self) -> None:
+        """A message: any link may have changed. What is under way is read again, from MongoDB."""
+        self._news.clear()
+        for flight in self._flights.values():
+            flight.version_min = 0
+            flight.is_doubted = True
 
     async def close(self) -> None:
         """Waits for the batches under way; each is bounded by the stores' time limits."""
         if self._batches:
             await asyncio.wait(self._batches)
+
+    def _start(self, key: bytes) -> _Flight:
+        flight = self._flights[key] = _Flight(version_min=self._news.get(key, 0))
+        self._waiting.append(key)
+        return flight
+
+    def _note(self, key: bytes, version: int) -> None:
+        self._news.pop(key, None)
+        if version:
+            self._news[key] = version
+            if len(self._news) > NEWS_MAX:
+                self._news.popitem(last=False)
 
     def _schedule(self) -> None:
         if not self._is_scheduled and self._waiting and len(self._batches) < BATCHES_MAX:
@@ -158,9 +192,11 @@ class Resolver:
         try:
             reads = await self._read(keys)
             for _ in range(READ_AGAIN_MAX):
-                outdated = [key for key in keys if 0 <= reads[key].version < self._flights[key].version_min]
+                outdated = [key for key in keys if self._flights[key].is_outdated(reads[key].version)]
                 if not outdated:
                     break
+                for key in outdated:
+                    self._flights[key].is_doubted = False
                 reads.update(await self._read_mongodb(outdated))
         finally:
             for key in keys:
@@ -174,7 +210,7 @@ class Resolver:
         if read.version < 0:
             answer = self._stale(key, now_s)
         else:
-            is_current = read.version >= flight.version_min
+            is_current = not flight.is_outdated(read.version)
             if read.link is None:
                 answer = HTTPStatus.NOT_FOUND
                 if is_current:
@@ -239,7 +275,7 @@ class Resolver:
         if not breaker.admits():
             return None
         try:
-            async with asyncio.timeout(STORE_LIMIT_S):
+            async with asyncio.timeout(self._store_limit_s):
                 result = await call()
         except (RedisError, PyMongoError, OSError, TimeoutError):
             self.counts.store_failures += 1

@@ -134,15 +134,17 @@ class Table:
             self._absent.popitem(last=False)
         self._absent[key] = now_s + ABSENT_S
 
-    def forget(self, key: bytes) -> None:
-        """`key` changed: nothing known of it holds any more, not even stale."""
+    def forget(self, key: bytes) -> bool:
+        """`key` changed: nothing known of it holds any more, not even stale. Whether it was a link that was known."""
+        is_known = self._special.pop(key, None) is not None
         for name, entries in (("hot", self.hot), ("warm", self._warm), ("recent", self._recent)):
             entry = entries.pop(key, None)
             if entry is not None:
                 self._bytes[name] -= _cost(key, entry)
-        self._special.pop(key, None)
+                is_known = True
         self._absent.pop(key, None)
         self._stale.pop(key, None)
+        return is_known
 
     def expire_all(self) -> None:
         """Nothing is valid any more: messages may have been missed. What was known is kept as stale."""

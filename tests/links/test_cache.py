@@ -59,7 +59,8 @@ def test_value_that_cannot_be_read_counts_as_nothing(value: bytes) -> None:
 
 
 def test_message_is_read_as_it_was_written_and_others_are_not() -> None:
-    assert decode_message(encode_message("/abc", 5)) == ("/abc", 5)
+    assert decode_message(encode_message([("/abc", 5), ("/d", 0)])) == [("/abc", 5), ("/d", 0)]
+    assert decode_message(encode_message([])) == []
     assert decode_message(b"hello") is None
 
 
@@ -127,7 +128,7 @@ def test_whoever_hears_of_a_change_finds_it(with_stores: With) -> None:
                 message: dict[str, Any] | None = None
                 while message is None:
                     message = await subscription.get_message(timeout=1)
-            assert decode_message(message["data"]) == ("/a", NEW.version)
+            assert decode_message(message["data"]) == [("/a", NEW.version)]
             assert await LinkCache(stores.redis).get_many(["/a"]) == [NEW]
 
     with_stores(scenario)

@@ -35,6 +35,7 @@ class Reader:
             mongodb_breaker=self.breakers[1],
             stale_max_s=stale_max_s,
             wall=lambda: self.wall_s,
+            store_limit_s=10.0,  # a busy machine is not what these tests are about
         )
         self.unannounced: list[Exception] = []
         self.catalog = Catalog(
