@@ -52,12 +52,20 @@ struct client {
     char input[INPUT_BYTES];
 };
 
+/* From the first request until the time is up, or all is answered. */
+struct span { uint64_t begin_ns, end_ns, answered; };
+
 static struct text heads[HEADS_MAX], other;
+static struct client **idle;
+static size_t idle_count;
+static struct epoll_event events[EVENTS_MAX];
 static uint32_t *slugs;
 static size_t heads_count, slugs_count, slug_next;
 static const char *prefix = "/b";
 static int port, closing, poller;
 static unsigned depth = 1, every;
+static double seconds = 1e9, rate;  /* rate 0: a closed loop */
+static size_t clients_count = 64;
 static uint64_t sent, answered, failed, unsent, connections;
 static uint64_t sent_limit = UINT64_MAX;
 static uint64_t statuses[1000], latency[STEPS], lateness[STEPS];
@@ -134,8 +142,8 @@ static char *put_number(char *to, uint32_t number) {
     return to;
 }
 
-static void watch(struct client *client, int change, uint32_t events) {
-    struct epoll_event event = {.events = events, .data = {.ptr = client}};
+static void watch(struct client *client, int change, uint32_t wanted) {
+    struct epoll_event event = {.events = wanted, .data = {.ptr = client}};
     if (epoll_ctl(poller, change, client->fd, &event)) stop("epoll_ctl");
 }
 
@@ -186,6 +194,11 @@ static void begin(struct client *client, uint64_t due_ns) {
     else ask(client);
 }
 
+static int is_field(const char *line, size_t left, const char *name) {
+    size_t size = strlen(name);
+    return (*line | 32) == *name && left > size && !strncasecmp(line, name, size);
+}
+
 /* Bytes of the first whole answer in `input`, 0 when it is not whole, -1 when it cannot be framed. */
 static ssize_t measure_answer(char *input, size_t held) {
     char *end = input + held, *line = input;
@@ -193,8 +206,8 @@ static ssize_t measure_answer(char *input, size_t held) {
     while ((line = memchr(line, '\n', (size_t)(end - line))) && ++line < end) {
         if (*line == '\r') return line + 2 + body <= end ? line + 2 + body - input : 0;
         size_t left = (size_t)(end - line);
-        if ((*line | 32) == 'c' && left > 15 && !strncasecmp(line, "content-length:", 15)) body = strtoul(line + 15, NULL, 10);
-        if ((*line | 32) == 't' && left > 18 && !strncasecmp(line, "transfer-encoding:", 18)) return -1;
+        if (is_field(line, left, "content-length:")) body = strtoul(line + 15, NULL, 10);
+        if (is_field(line, left, "transfer-encoding:")) return -1;
     }
     return 0;
 }
@@ -248,20 +261,21 @@ static int on_event(struct client *client) {
 static double cpu_s(void) {
     struct rusage used;
     getrusage(RUSAGE_SELF, &used);
-    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec)
+           + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
-int main(int count, char **words) {
+static void read_options(int count, char **words) {
     static const struct option options[] = {
-        {"port", 1, 0, 'p'}, {"heads", 1, 0, 'h'}, {"slugs", 1, 0, 's'}, {"prefix", 1, 0, 'x'}, {"connections", 1, 0, 'c'},
-        {"seconds", 1, 0, 't'}, {"requests", 1, 0, 'n'}, {"rate", 1, 0, 'r'}, {"depth", 1, 0, 'd'}, {"close", 0, 0, 'k'},
-        {"other", 1, 0, 'o'}, {"every", 1, 0, 'e'}, {"skip", 1, 0, 'j'}, {0, 0, 0, 0}};
-    size_t clients_count = 64;
-    double seconds = 1e9, rate = 0.0;
+        {"port", 1, 0, 'p'}, {"heads", 1, 0, 'h'}, {"slugs", 1, 0, 's'}, {"prefix", 1, 0, 'x'},
+        {"connections", 1, 0, 'c'}, {"seconds", 1, 0, 't'}, {"requests", 1, 0, 'n'}, {"rate", 1, 0, 'r'},
+        {"depth", 1, 0, 'd'}, {"close", 0, 0, 'k'}, {"other", 1, 0, 'o'}, {"every", 1, 0, 'e'},
+        {"skip", 1, 0, 'j'}, {0, 0, 0, 0}};
+    struct text numbers = {NULL, 0};
     for (int option; (option = getopt_long(count, words, "", options, NULL)) != -1;) switch (option) {
         case 'p': port = atoi(optarg); break;
         case 'h': read_heads(optarg); break;
-        case 's': { struct text all = read_file(optarg); slugs = (uint32_t *)all.bytes; slugs_count = all.size / 4; break; }
+        case 's': numbers = read_file(optarg); break;
         case 'x': prefix = optarg; break;
         case 'c': clients_count = strtoul(optarg, NULL, 10); break;
         case 't': seconds = atof(optarg); break;
@@ -272,60 +286,111 @@ int main(int count, char **words) {
         case 'o': other = read_file(optarg); break;
         case 'e': every = (unsigned)atoi(optarg); break;
         case 'j': slug_next = strtoull(optarg, NULL, 10); break;
-        default: return 2;
+        default: exit(2);
     }
-    if (!port || !heads_count || !slugs_count || !depth || depth > DEPTH_MAX || (every && !other.size)) {
-        fprintf(stderr, "generator: --port, --heads and --slugs are needed; --depth at most %d\n", DEPTH_MAX);
-        return 2;
+    slugs = (uint32_t *)numbers.bytes;
+    slugs_count = numbers.size / sizeof *slugs;
+    int is_whole = port && heads_count && slugs_count && clients_count && (!every || other.size);
+    if (!is_whole || !depth || depth > DEPTH_MAX || other.size > REQUEST_BYTES_MAX) {
+        fprintf(stderr, "generator: --port, --heads, --slugs; --depth at most %d; --every needs --other\n", DEPTH_MAX);
+        exit(2);
     }
     slug_next %= slugs_count;
-    struct client *clients = calloc(clients_count, sizeof *clients), **idle = calloc(clients_count, sizeof *idle);
-    size_t idle_count = 0;
-    struct epoll_event events[EVENTS_MAX];
-    poller = epoll_create1(0);
-    if (!clients || !idle || poller < 0) stop("start");
+}
 
-    if (closing) for (size_t i = 0; i < clients_count; i++) idle[idle_count++] = &clients[i];
-    else for (size_t i = 0; i < clients_count; i++) open_client(&clients[i]);
+/* Connects everybody; with --close, each connects when it asks. */
+static void open_all(struct client *clients) {
+    for (size_t i = 0; i < clients_count; i++)
+        if (closing) idle[idle_count++] = &clients[i];
+        else open_client(&clients[i]);
     while (idle_count < clients_count) {
         int ready = epoll_wait(poller, events, EVENTS_MAX, DRAIN_MS);
         if (ready <= 0) stop("no connection");
         for (int i = 0; i < ready; i++) if (on_event(events[i].data.ptr)) idle[idle_count++] = events[i].data.ptr;
     }
+}
 
-    double cpu_before_s = cpu_s();
-    uint64_t begin_ns = now_ns(), end_ns = begin_ns + (uint64_t)(seconds * 1e9), stopped_ns = 0, in_time = 0;
-    uint64_t free_ns = begin_ns;  /* since when a client is free */
-    double due_ns = (double)begin_ns;
+/* The moment after `due_ns` when somebody comes, if visitors don't know of each other. */
+static double next_due_ns(double due_ns) {
+    double share = (double)((next_random() >> 11) + 1) / 9007199254740993.0;  /* above 0, at most 1 */
+    return due_ns - log(share) * 1e9 / rate;
+}
+
+/* Asks until the time is up or all was asked, and waits for what is under way. */
+static struct span run(void) {
+    struct span span = {now_ns(), 0, 0};
+    uint64_t end_ns = span.begin_ns + (uint64_t)(seconds * 1e9);
+    uint64_t free_ns = span.begin_ns;  /* since when a client is free */
+    double due_ns = (double)span.begin_ns;
     for (;;) {
         uint64_t at_ns = now_ns();
-        if (!stopped_ns && (at_ns >= end_ns || (sent >= sent_limit && answered + failed >= sent))) stopped_ns = at_ns, in_time = answered;
-        if (stopped_ns && (idle_count == clients_count || at_ns > stopped_ns + DRAIN_MS * 1000000ull)) break;
-        int may_ask = !stopped_ns && sent < sent_limit;
-        if (rate > 0) while (may_ask && sent < sent_limit && idle_count && due_ns <= (double)at_ns) {
+        int is_over = at_ns >= end_ns || (sent >= sent_limit && answered + failed >= sent);
+        if (!span.end_ns && is_over) span.end_ns = at_ns, span.answered = answered;
+        if (span.end_ns && (idle_count == clients_count || at_ns > span.end_ns + DRAIN_MS * 1000000ull)) return span;
+        while (!span.end_ns && sent < sent_limit && idle_count && (rate <= 0 || due_ns <= (double)at_ns)) {
+            if (rate <= 0) {
+                begin(idle[--idle_count], at_ns);
+                continue;
+            }
             uint64_t could_ns = (uint64_t)due_ns > free_ns ? (uint64_t)due_ns : free_ns;
             note(lateness, at_ns - could_ns);  /* waiting for a free client is the server's doing */
             begin(idle[--idle_count], (uint64_t)due_ns);
-            due_ns += -log((double)((next_random() >> 11) + 1) / 9007199254740993.0) * 1e9 / rate;
+            due_ns = next_due_ns(due_ns);
         }
-        else while (may_ask && idle_count && sent < sent_limit) begin(idle[--idle_count], at_ns);
         /* In an open loop it looks all the time: a sleep would end 50 us late. */
-        int ready = epoll_wait(poller, events, EVENTS_MAX, rate > 0 && !stopped_ns ? 0 : 20);
+        int ready = epoll_wait(poller, events, EVENTS_MAX, rate > 0 && !span.end_ns ? 0 : 20);
         for (int i = 0; i < ready; i++) {
             struct client *client = events[i].data.ptr;
             if (!on_event(client)) continue;
-            if (rate > 0 && !idle_count) free_ns = now_ns();
-            if (rate > 0 || stopped_ns || sent >= sent_limit) idle[idle_count++] = client;
-            else begin(client, now_ns());
+            if (rate <= 0 && !span.end_ns && sent < sent_limit) {
+                begin(client, now_ns());
+                continue;
+            }
+            if (!idle_count) free_ns = now_ns();
+            idle[idle_count++] = client;
         }
     }
-    double elapsed_s = (double)(stopped_ns - begin_ns) / 1e9, wall_s = (double)(now_ns() - begin_ns) / 1e9;
-    printf("{\"seconds\": %.6f, \"in_time\": %llu, \"sent\": %llu, \"answered\": %llu, \"failed\": %llu, \"unsent\": %llu, \"cpu_share\": %.4f, \"statuses\": {",
-           elapsed_s, (unsigned long long)in_time, (unsigned long long)sent, (unsigned long long)answered,
-           (unsigned long long)failed, (unsigned long long)unsent, (cpu_s() - cpu_before_s) / wall_s);
-    for (int i = 0, first = 1; i < 1000; i++) if (statuses[i]) printf("%s\"%d\": %llu", first ? "" : ", ", i, (unsigned long long)statuses[i]), first = 0;
-    printf("}, \"p50_us\": %.1f, \"p95_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f, \"late_p99_us\": %.1f}\n",
-           quantile_us(latency, .5), quantile_us(latency, .95), quantile_us(latency, .99), quantile_us(latency, .999),
-           quantile_us(latency, 1.0), quantile_us(lateness, .99));
+}
+
+static void print_number(const char *name, uint64_t value) {
+    printf("\"%s\": %llu, ", name, (unsigned long long)value);
+}
+
+static void print_quantile(const char *name, const uint64_t *steps, double share) {
+    printf("\"%s\": %.1f, ", name, quantile_us(steps, share));
+}
+
+static void report(struct span span, double used_s) {
+    printf("{");
+    print_number("in_time", span.answered);
+    print_number("sent", sent);
+    print_number("answered", answered);
+    print_number("failed", failed);
+    print_number("unsent", unsent);
+    print_quantile("p50_us", latency, .5);
+    print_quantile("p95_us", latency, .95);
+    print_quantile("p99_us", latency, .99);
+    print_quantile("p999_us", latency, .999);
+    print_quantile("max_us", latency, 1.0);
+    print_quantile("late_p99_us", lateness, .99);
+    printf("\"statuses\": {");
+    const char *comma = "";
+    for (int i = 0; i < 1000; i++) if (statuses[i]) {
+        printf("%s\"%d\": %llu", comma, i, (unsigned long long)statuses[i]);
+        comma = ", ";
+    }
+    printf("}, \"cpu_s\": %.4f, \"seconds\": %.6f}\n", used_s, (double)(span.end_ns - span.begin_ns) / 1e9);
+}
+
+int main(int count, char **words) {
+    read_options(count, words);
+    struct client *clients = calloc(clients_count, sizeof *clients);
+    idle = calloc(clients_count, sizeof *idle);
+    poller = epoll_create1(0);
+    if (!clients || !idle || poller < 0) stop("start");
+    open_all(clients);
+    double before_s = cpu_s();
+    struct span span = run();
+    report(span, cpu_s() - before_s);
     return 0;
 }
