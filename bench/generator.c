@@ -36,6 +36,7 @@ enum {
     INPUT_BYTES = 64 * 1024,  /* 64 pipelined answers of 1 KiB */
     EVENTS_MAX = 256,
     DRAIN_MS = 3000,
+    STALL_MS = 10000,         /* without any answer: it ends */
     SOURCES = 64,             /* addresses 127.1.0.x to connect from, so that ports don't run out */
     SUB = 128,                /* steps of the histogram within a power of two: 0.8 % */
     STEPS = (64 - 7) * SUB,
@@ -47,6 +48,7 @@ struct client {
     int fd;
     unsigned waiting;         /* answers that have not come */
     int connecting;           /* the request waits until the socket can be written */
+    int is_idle;              /* while reconnecting: is among the idle ones already */
     uint64_t due_ns;
     size_t held;
     char input[INPUT_BYTES];
@@ -240,7 +242,7 @@ static int on_event(struct client *client) {
         }
         watch(client, EPOLL_CTL_MOD, EPOLLIN);
         if (closing) ask(client);
-        return !closing;
+        return !closing && !client->is_idle;
     }
     ssize_t size = recv(client->fd, client->input + client->held, INPUT_BYTES - client->held - 1, 0);
     if (size < 0 && errno == EAGAIN) return 0;
@@ -250,12 +252,14 @@ static int on_event(struct client *client) {
         if (client->waiting) take_answers(client, now_ns());
         return !client->waiting && !closing;
     }
-    if (client->waiting) failed += client->waiting;
-    client->waiting = 0;
+    /* Gone: as it should be with --close, else somebody waits in vain, or an idle client was cut off. */
+    failed += client->waiting;
     close(client->fd);
-    client->fd = -1;
-    if (!closing) { failed++; open_client(client); return 0; }
-    return 1;
+    if (closing) return 1;
+    client->is_idle = !client->waiting;
+    failed += (unsigned)client->is_idle;
+    open_client(client);
+    return 0;
 }
 
 static double cpu_s(void) {
@@ -321,10 +325,13 @@ static struct span run(void) {
     struct span span = {now_ns(), 0, 0};
     uint64_t end_ns = span.begin_ns + (uint64_t)(seconds * 1e9);
     uint64_t free_ns = span.begin_ns;  /* since when a client is free */
+    uint64_t seen = 0, seen_ns = span.begin_ns;
     double due_ns = (double)span.begin_ns;
     for (;;) {
         uint64_t at_ns = now_ns();
-        int is_over = at_ns >= end_ns || (sent >= sent_limit && answered + failed >= sent);
+        if (answered != seen) seen = answered, seen_ns = at_ns;
+        int is_over = at_ns >= end_ns || (sent >= sent_limit && answered + failed >= sent)
+                      || at_ns > seen_ns + STALL_MS * 1000000ull;
         if (!span.end_ns && is_over) span.end_ns = at_ns, span.answered = answered;
         if (span.end_ns && (idle_count == clients_count || at_ns > span.end_ns + DRAIN_MS * 1000000ull)) return span;
         while (!span.end_ns && sent < sent_limit && idle_count && (rate <= 0 || due_ns <= (double)at_ns)) {
