@@ -36,6 +36,7 @@ from app.redirect import AnswerBook, Table
 from bench.heads import HOST, browser_heads
 from bench.load import CONNECTIONS
 from bench.machine import RESULTS, ROOT, SERVER_CPU, keep_json, machine_line, pinned
+from bench.pages import put_table
 
 __all__ = ["costs", "main", "measure", "table"]
 
@@ -58,6 +59,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each line (default 1)")
     parser.add_argument("--inside", action="store_true", help="measure in this process only; JSON")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default bench/results)")
+    parser.add_argument("--docs", action="store_true", help="put the table into docs/performance.md as well")
     parser.add_argument("--json", action="store_true", help="for machines")
     options = parser.parse_args(words)
     if options.inside:
@@ -71,6 +73,8 @@ def main(words: Sequence[str] | None = None) -> int:
     keep_json("features", kept, options.out)
     text = table(kept)
     (options.out / "features.md").write_text(text)
+    if options.docs:
+        put_table("bench.features", text)
     print(json.dumps(kept) if options.json else text)
     return 0
 

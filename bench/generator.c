@@ -363,10 +363,6 @@ static void print_number(const char *name, uint64_t value) {
     printf("\"%s\": %llu, ", name, (unsigned long long)value);
 }
 
-static void print_quantile(const char *name, const uint64_t *steps, double share) {
-    printf("\"%s\": %.1f, ", name, quantile_us(steps, share));
-}
-
 static void report(struct span span, double used_s) {
     printf("{");
     print_number("in_time", span.answered);
@@ -374,13 +370,11 @@ static void report(struct span span, double used_s) {
     print_number("answered", answered);
     print_number("failed", failed);
     print_number("unsent", unsent);
-    print_quantile("p50_us", latency, .5);
-    print_quantile("p95_us", latency, .95);
-    print_quantile("p99_us", latency, .99);
-    print_quantile("p999_us", latency, .999);
-    print_quantile("max_us", latency, 1.0);
-    print_quantile("late_p99_us", lateness, .99);
-    printf("\"statuses\": {");
+    static const struct { const char *name; double share; } quantiles[] = {
+        {"p50_us", .5}, {"p95_us", .95}, {"p99_us", .99}, {"p999_us", .999}, {"max_us", 1.0}};
+    for (size_t i = 0; i < sizeof quantiles / sizeof *quantiles; i++)
+        printf("\"%s\": %.1f, ", quantiles[i].name, quantile_us(latency, quantiles[i].share));
+    printf("\"late_p99_us\": %.1f, \"statuses\": {", quantile_us(lateness, .99));
     const char *comma = "";
     for (int i = 0; i < 1000; i++) if (statuses[i]) {
         printf("%s\"%d\": %llu", comma, i, (unsigned long long)statuses[i]);

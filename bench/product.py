@@ -31,7 +31,7 @@ from app.stores.replica_set import ensure_replica_set
 from bench.heads import HOST
 from bench.machine import LOAD_CPU, ROOT, SERVER_CPU, free_port, pinned, wait_for_port
 
-__all__ = ["KEY", "Product", "compile_hot_path", "start"]
+__all__ = ["COUNTS_OLD_S", "KEY", "Product", "compile_hot_path", "start"]
 
 KEY = "blk_bench_only_bench_only_bench_only"
 FILL_STEP = 5_000  # links at once

@@ -14,31 +14,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bench.cases import CASES, Case, traffic_of
+from bench.cases import CASES, Case
 from bench.chart import draw
-from bench.load import Run, Traffic, run_generator, run_wrk
-from bench.machine import RESULTS, keep_json, machine_line, read_kept, wait_for_quiet
-from bench.profiler import profile
-from bench.report import FOREIGN_SHARE, findings, report
-from bench.servers import Server, available, start_servers
+from bench.load import Run
+from bench.machine import RESULTS, keep_json, machine_line, read_kept
+from bench.measure import Measured, Pace, measure_case
+from bench.pages import put_table
+from bench.report import findings, report
+from bench.servers import available, start_servers
 
 __all__ = ["main", "select"]
 
 KEPT = "redirects"
-WARM_DEPTH = 16
-QUIET_LIMIT_S = 10.0  # a run is waited with for so long while others use the CPUs
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -50,22 +47,22 @@ def main(words: Sequence[str] | None = None) -> int:
         _measure(options)
     kept = read_kept(KEPT, options.out)
     results = {name: _runs(case["rows"]) for name, case in kept.items()}
-    text = report(results, "\n".join(dict.fromkeys(case["heading"] for case in kept.values())))
+    text = report(
+        results,
+        "\n".join(dict.fromkeys(case["heading"] for case in kept.values())),
+        {name: case["l1_share"] for name, case in kept.items() if case.get("l1_share") is not None},
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "redirects.md").write_text(text)
+    if options.docs:
+        put_table("bench.redirects", text)
     note = draw(results, options.out / "redirects.png")
     if note:
-        print(note, file=sys.stderr)
+        _say(note)
     print(json.dumps(kept) if options.json else text)
-    measured = options.case or list(results)
-    wrong = [
-        line
-        for case in CASES
-        if case.name in measured and case.name in results
-        for line in findings(case, results[case.name])
-    ]
+    wrong = [line for case in select(options.case) for line in findings(case, results.get(case.name, {}))]
     for line in wrong:
-        print(line, file=sys.stderr)
+        _say(line)
     return 1 if wrong else 0
 
 
@@ -79,15 +76,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--patience", type=int, default=2, help="repeats of a run that others disturb (default 2)")
     parser.add_argument("--aggregator", choices=("stopped", "running"), default="stopped", help="beside the load")
     parser.add_argument("--hot-links", type=int, help="BOLTLINK_HOT_LINKS where all links are to be in memory")
-    parser.add_argument("--profile", action="store_true", help="show where BoltLink's time goes (perf)")
+    parser.add_argument("--profile", action="store_true", help="show where BoltLink's time goes (perf, py-spy)")
     parser.add_argument("--report", action="store_true", help="measure nothing, print what was kept")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default bench/results)")
+    parser.add_argument("--docs", action="store_true", help="put the tables into docs/performance.md as well")
     parser.add_argument("--json", action="store_true", help="for machines: every run of every case")
     return parser
 
 
 def select(names: Sequence[str] | None) -> list[Case]:
-    """The cases of these names, all without any, ordered by the servers they share. Ends the program at a wrong one."""
+    """The cases of these names, else all, those that share servers together. Ends the program at a wrong name."""
     known = {case.name: case for case in CASES}
     wrong = [name for name in names or () if name not in known]
     if wrong:
@@ -100,90 +98,36 @@ def _measure(options: argparse.Namespace) -> None:
     if shutil.which("wrk") is None:
         reasons["wrk"] = "wrk is missing (make bench-tools)"
     for reason in dict.fromkeys(filter(None, reasons.values())):
-        print(f"{reason}: not compared", file=sys.stderr)
+        _say(f"{reason}: not compared")
 
     def is_wanted(name: str) -> bool:
         is_there = not any(reason for server, reason in reasons.items() if name.startswith(server))
         return is_there and (not options.servers or any(part in name for part in options.servers))
 
-    cases = [case for case in select(options.case) if case.tool != "wrk" or shutil.which("wrk")]
+    pace = Pace(options.seconds, options.rounds, options.patience)
+    cases = [case for case in select(options.case) if not reasons.get(case.tool)]
     for links, group in groupby(cases, key=lambda case: case.links):
         members = list(group)
         names = [name for name in dict.fromkeys(name for case in members for name in case.servers) if is_wanted(name)]
-        hot_links = options.hot_links or (links * 6 // 5 if links > 100_000 else None)
+        hot_links = options.hot_links or (links if links > 100_000 else None)
         with ExitStack() as stack:
             _say(f"starting {len(names)} servers with {links:,} links")
             servers = start_servers(
                 stack, names, links=links, hot_links=hot_links, is_aggregated=options.aggregator == "running"
             )
             for case in members:
-                _keep(case, _measure_case(case, servers, options), options)
+                chosen = [servers[name] for name in case.servers if name in servers]
+                measured = measure_case(case, chosen, pace, profiles=options.out if options.profile else None)
+                _keep(case, measured, options)
 
 
-def _measure_case(case: Case, servers: dict[str, Server], options: argparse.Namespace) -> dict[str, list[Run]]:
-    """Row -> its runs."""
-    chosen = [servers[name] for name in case.servers if name in servers]
-    rng = random.Random(11)
-    with tempfile.TemporaryDirectory() as folder:
-        traffic = traffic_of(case, Path(folder))
-        for server in chosen:
-            _warm(case, server, next(iter(traffic.values())))
-        rows: dict[str, list[Run]] = {server.name + kind: [] for server in chosen for kind in traffic}
-        for number in range(1, options.rounds + 1):
-            for server in chosen:
-                for kind, wanted in traffic.items():
-                    asked = replace(wanted, skip=rng.randrange(1 << 30))
-                    rows[server.name + kind].append(_run(case, server, asked, options))
-            _say(f"{case.name}: round {number} of {options.rounds}")
-        for server in chosen:
-            if options.profile and server.product is not None:
-                _profile(case, server, next(iter(traffic.values())), options)
-    return rows
-
-
-def _profile(case: Case, server: Server, traffic: Traffic, options: argparse.Namespace) -> None:
-    text = profile(server, lambda: _run_once(case, server, traffic, options.seconds * case.stretch))
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"profile-{case.name}-{server.name.replace(' ', '-')}.txt").write_text(text)
-    _say(f"{case.name}, {server.name}:\n{text}")
-
-
-def _warm(case: Case, server: Server, traffic: Traffic) -> None:
-    """Brings a case's links into BoltLink's memory, by asking for them."""
-    if server.product is not None and case.warm:
-        asked = replace(traffic, depth=WARM_DEPTH, close=False, rate=0.0)
-        run_generator(server.port, server.pid, asked, requests=case.warm)
-        server.product.take_clicks()
-
-
-def _run(case: Case, server: Server, traffic: Traffic, options: argparse.Namespace) -> Run:
-    """One measurement; again while others disturb it, as often as `--patience` says, and the least disturbed counts."""
-    runs = []
-    for _ in range(options.patience + 1):
-        wait_for_quiet(QUIET_LIMIT_S if options.patience else 0.0)
-        runs.append(_run_once(case, server, traffic, options.seconds * case.stretch))
-        if runs[-1].foreign_share <= FOREIGN_SHARE:
-            break
-    return min(runs, key=lambda run: run.foreign_share)
-
-
-def _run_once(case: Case, server: Server, traffic: Traffic, seconds: float) -> Run:
-    if case.tool == "wrk":
-        run = run_wrk(server.port, server.pid, traffic, seconds=max(1.0, seconds))  # it knows whole seconds
-    else:
-        run = run_generator(server.port, server.pid, traffic, seconds=seconds)
-    if server.product is not None:
-        run.clicks = server.product.take_clicks()
-    server.tidy()
-    return run
-
-
-def _keep(case: Case, rows: dict[str, list[Run]], options: argparse.Namespace) -> None:
+def _keep(case: Case, measured: Measured, options: argparse.Namespace) -> None:
     kept: dict[str, Any] = read_kept(KEPT, options.out)
     how = f"{options.rounds} rounds of {options.seconds:g} s, aggregator {options.aggregator}"
     kept[case.name] = {
         "heading": f"{machine_line()}, {how}",
-        "rows": {row: [asdict(run) for run in runs] for row, runs in rows.items()},
+        "l1_share": measured.l1_share,
+        "rows": {row: [asdict(run) for run in runs] for row, runs in measured.rows.items()},
     }
     keep_json(KEPT, kept, options.out)
 

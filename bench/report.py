@@ -20,6 +20,8 @@ __all__ = ["BUSY_SHARE", "FOREIGN_SHARE", "case_table", "findings", "goal_lines"
 BUSY_SHARE = 0.95
 #: Above this share, others on the machine have disturbed a run.
 FOREIGN_SHARE = 0.05
+#: From this share on a case counts as answered from memory; the rest are look-ups in the background.
+L1_SHARE_ALL = 0.995
 
 Rows = Mapping[str, Sequence[Run]]
 
@@ -69,8 +71,8 @@ def findings(case: Case, rows: Rows) -> list[str]:
     return found
 
 
-def case_table(case: Case, rows: Rows) -> str:
-    """Markdown of one case."""
+def case_table(case: Case, rows: Rows, l1_share: float | None = None) -> str:
+    """Markdown of one case; `l1_share` of the look-ups were answered from BoltLink's memory."""
     by = "p99" if case.by == "p99" else "rate"
     of = "itself" if case.is_own_base else case.base
     lines = [
@@ -89,7 +91,10 @@ def case_table(case: Case, rows: Rows) -> str:
             f"| {row} | {median(runs, 'rate'):,.0f} | {over[0]} | {median(runs, 'cpu_us'):.1f} | {over[1]} "
             f"| {median(runs, 'server_share'):.0%} | {load:.0%}{mark} | {quantiles} |"
         )
-    return "\n".join([*lines, *_notes(case, rows)]) + "\n"
+    notes = _notes(case, rows)
+    if l1_share is not None and l1_share < L1_SHARE_ALL:
+        notes.append(f"of BoltLink's look-ups {l1_share:.1%} were answered from memory")
+    return "\n".join([*lines, *[""] * bool(notes), *(f"- {note}" for note in notes)]) + "\n"
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -109,7 +114,7 @@ def _notes(case: Case, rows: Rows) -> list[str]:
     if case.by == "p99":
         late = max(run.late_ms for run in runs)
         notes.append(f"the load itself was late by at most {late:.2f} ms (p99), which is in the figures above")
-    return ["", *(f"- {note}" for note in notes)] if notes else []
+    return notes
 
 
 def goal_lines(results: Mapping[str, Rows]) -> list[str]:
@@ -142,11 +147,12 @@ def _goal_line(case: Case, what: str, wanted: str, value: str, is_reached: bool)
     return f"| {case.title} | {what} | {wanted} | {value} | {'yes' if is_reached else '**no**'} |"
 
 
-def report(results: Mapping[str, Rows], heading: str) -> str:
+def report(results: Mapping[str, Rows], heading: str, l1_shares: Mapping[str, float] | None = None) -> str:
     """All cases, in their order, behind the figures to reach."""
     goals = goal_lines(results)
+    shares = l1_shares or {}
     parts = [heading, ""]
     if goals:
         parts += ["| case | ratio | to reach | measured | reached |", "|---|---|--:|--:|---|", *goals, ""]
-    parts += [case_table(case, results[case.name]) for case in CASES if results.get(case.name)]
+    parts += [case_table(case, results[case.name], shares.get(case.name)) for case in CASES if results.get(case.name)]
     return "\n".join(parts)
