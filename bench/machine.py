@@ -56,7 +56,7 @@ def pinned(cpu: int, *command: str) -> list[str]:
 def cpu_seconds(pid: int) -> float:
     """CPU time so far of a process, its living threads and children, to the nanosecond; 0 when it is gone."""
     total_s = 0.0
-    with contextlib.suppress(FileNotFoundError):  # a thread may end while it is read
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread may end while it is read
         for task in Path(f"/proc/{pid}/task").iterdir():
             total_s += int((task / "schedstat").read_text().split()[0]) / 1e9
             total_s += sum(cpu_seconds(int(child)) for child in (task / "children").read_text().split())
