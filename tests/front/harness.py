@@ -62,14 +62,17 @@ class RecordingTransport:
 
 
 class QueuedResolver:
-    """Answers look-ups when told to, in the order that the test wants."""
+    """Answers look-ups when told to; on a loop, in its next turn, unless they are held back."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[bytes, Callable[[Any], None]]] = []
         self.is_held = False
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     def resolve(self, key: bytes, callback: Callable[[Any], None]) -> None:
         self.waiting.append((key, callback))
+        if self.loop is not None:
+            self.loop.call_soon(self.answer_all)
 
     def answer_all(self, status: int = 404) -> None:
         if self.is_held:
@@ -124,6 +127,16 @@ class Outcome:
 CONTINUE = b"HTTP/1.1 100 \r\n\r\n"
 
 
+class CountingGate(Gate):
+    """Knows how many connections there ever were."""
+
+    __slots__ = ("admitted",)
+
+    def admit(self, connection: Owner) -> bool:
+        self.admitted = getattr(self, "admitted", 0) + 1
+        return super().admit(connection)
+
+
 class Front:
     """One gate with a known link `abc7`, and the connections made on it."""
 
@@ -145,7 +158,7 @@ class Front:
             self.exchanges.append(WatchedExchange(owner, self.gate, application, remote))
             return self.exchanges[-1]
 
-        self.gate = Gate(
+        self.gate = CountingGate(
             table=table,
             book=AnswerBook(1_700_000_000),
             hosts=Hosts("s.example"),
@@ -161,6 +174,15 @@ class Front:
     def _append(self, head: bytes, time_ms: int, link: bytes, variant: int, flags: int, peer: bytes) -> bool:
         self.records.append((head, link, flags))
         return True
+
+    def live_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """From now on turns are the loop's."""
+        self.gate.call_soon = loop.call_soon
+        self.resolver.loop = loop
+
+    def add_link(self, slug: bytes, location: bytes) -> None:
+        """A further link that is known."""
+        self.gate.table.put(slug, LINK + bytes(4) + location)
 
     def connect(self) -> tuple[Any, RecordingTransport]:
         connection = Connection(self.gate, pack_peer(("192.0.2.7", 5555)))

@@ -2,74 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import resource
 import socket
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
-from app.front import Listener
 from app.main import listen, listen_privately
-from tests.front.harness import HOST, TARGET, Front
+from tests.front.harness import HOST, TARGET
+from tests.front.service import Service, on_loopback, read_answer, read_to_end, wait_until
 
 GET = b"GET /abc7 HTTP/1.1\r\n" + HOST
 PLAIN = GET + b"\r\n"
 CLOSING = GET + b"Connection: close\r\n\r\n"
-
-
-class Service:
-    """A front that listens in a thread of its own."""
-
-    def __init__(self, make: Callable[[], socket.socket]) -> None:
-        self.front = Front()
-        self.front.gate.lane.second = 100
-        self.front.gate.hosts.prefix(b"s.example")  # a Host is judged once, then known to the fast lane
-        self._make = make
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: uvloop.run(self._main()))
-
-    def __enter__(self) -> Service:
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.do(self._end())
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-
-    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
-
-    async def _end(self) -> None:
-        self._over.set()
-
-    async def _main(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.front.gate.call_soon = self.loop.call_soon
-        self._over = asyncio.Event()
-        self.sock = self._make()
-        self.address = self.sock.getsockname()
-        self.listener = Listener(self.sock, self.front.gate, self.loop)
-        self._ready.set()
-        await self._over.wait()
-        await self.listener.close()
-        for connection in list(self.front.gate.connections):
-            connection.transport.close()
-
-    @contextmanager
-    def client(self) -> Iterator[socket.socket]:
-        with socket.socket(self.sock.family, socket.SOCK_STREAM) as client:
-            client.settimeout(5)
-            client.connect(self.address)
-            yield client
 
 
 @pytest.fixture(params=["127.0.0.1", "::1", "unix"])
@@ -78,22 +26,6 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]
     make = (lambda: listen_privately(path)) if request.param == "unix" else (lambda: listen(request.param, 0))
     with Service(make) as running:
         yield running
-
-
-def read_answer(client: socket.socket) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        more = client.recv(4096)
-        assert more, data
-        data += more
-    return data
-
-
-def read_to_end(client: socket.socket) -> bytes:
-    data = b""
-    while more := client.recv(4096):
-        data += more
-    return data
 
 
 def test_one_redirect_that_closes_needs_no_transport(service: Service) -> None:
@@ -152,7 +84,7 @@ def test_a_client_that_goes_at_once_leaves_nothing(service: Service) -> None:
 
 def test_the_peer_is_known_to_the_journal() -> None:
     peers: list[bytes] = []
-    with Service(lambda: listen("127.0.0.1", 0)) as service:
+    with on_loopback() as service:
 
         def append(*record: Any) -> bool:
             peers.append(record[5])
@@ -167,7 +99,7 @@ def test_the_peer_is_known_to_the_journal() -> None:
 
 
 def test_without_descriptors_accepting_pauses_and_goes_on() -> None:
-    with Service(lambda: listen("127.0.0.1", 0)) as service:
+    with on_loopback() as service:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         with service.client() as client:
             used = max(int(name) for name in os.listdir("/proc/self/fd"))
@@ -189,7 +121,7 @@ def test_without_descriptors_accepting_pauses_and_goes_on() -> None:
 
 
 def test_the_end_answers_what_was_queued_before_it() -> None:
-    with Service(lambda: listen("127.0.0.1", 0)) as service:
+    with on_loopback() as service:
         clients = []
         for _ in range(20):
             client = socket.create_connection(service.address, 5)
@@ -201,12 +133,3 @@ def test_the_end_answers_what_was_queued_before_it() -> None:
             client.close()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(service.address, 5)
-
-
-def wait_until(fact: Callable[[], bool], limit_s: float = 5.0) -> None:
-    turn = threading.Event()
-    for _ in range(int(limit_s / 0.01)):
-        if fact():
-            return
-        turn.wait(0.01)
-    raise AssertionError("it did not happen")
