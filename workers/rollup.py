@@ -3,7 +3,7 @@
 In: `clicks_node`, as aggregators write it. Out: `clicks_day`, `clicks_month`, `clicks` of links. One is active,
 by lease. Chores take turns; each does a short step, and comes again when its time is up:
 
-    sums       node documents of many links' sums, of any day: they are never written again (`app.analytics.scopes`)
+    sums       what batches counted of many links' sums, of any day: nobody writes it again (`app.analytics.scopes`)
     days       node documents of days that every aggregator has left behind; late ones whenever they come
     totals     looks round at what links have been clicked (`app.analytics.totals`)
     retention  `app.analytics.retention`
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from app.analytics import (
     CLICKS_NODE,
+    CLICKS_SUM,
     MOVED_MAX,
     LostRaceError,
     Mover,
@@ -31,7 +32,6 @@ from app.analytics import (
     Totals,
     Trace,
     day_number,
-    link_prefix,
     read_as_of,
 )
 from app.lifeline import take_lock
@@ -49,7 +49,6 @@ PUBLISH_S = 1.0
 RETRY_S = 0.2  # after a lost race
 BUSY_SHARE = 0.1
 SUMS_S, DAYS_S, TOTALS_S, RETENTION_S = 10.0, 30.0, 5.0, 600.0
-_FIRST_SUM = link_prefix(1 << 63)
 
 
 @dataclass(slots=True)
@@ -91,7 +90,6 @@ class Rollup:
         trace: Trace = lambda step: None,
     ) -> None:
         self.counts = RollupCounts()
-        self._nodes = database[CLICKS_NODE]
         self._database = database
         self._wall = wall
         self._monotonic = monotonic
@@ -141,20 +139,21 @@ class Rollup:
         """Nothing is under way between two steps."""
 
     async def _move_sums(self) -> bool:
-        return await self._move({"_id": {"$gte": _FIRST_SUM}})
+        return await self._move(CLICKS_SUM, {})
 
     async def _move_days(self) -> bool:
         now_s = self._wall()
         as_of = await read_as_of(self._database, now_s)
         known_s = now_s if as_of is None else min(now_s, as_of.timestamp())
         settled = int((known_s - SETTLED_S) // DAY_S)
-        return await self._move({"day": {"$lt": day_number(settled)}})
+        return await self._move(CLICKS_NODE, {"day": {"$lt": day_number(settled)}})
 
-    async def _move(self, query: dict[str, object]) -> bool:
-        ids = [row["_id"] async for row in self._nodes.find(query, {"_id": 1}).limit(MOVED_MAX)]
+    async def _move(self, collection: str, query: dict[str, object]) -> bool:
+        cursor = self._database[collection].find(query, {"_id": 1}).sort("_id" if not query else "day").limit(MOVED_MAX)
+        ids = [row["_id"] async for row in cursor]
         if not ids:
             return False
-        moved = await self._mover.move(ids)
+        moved = await self._mover.move(ids, collection)
         self._totals.forget(moved.counted)
         self.counts.moved += moved.documents
         return len(ids) >= MOVED_MAX or not moved.is_all

@@ -29,6 +29,7 @@ from pymongo.read_concern import ReadConcern
 
 from app.analytics.bucket import Bucket, BucketKey, Delta, bucket_id
 from app.analytics.periods import PERIOD_INDEXES
+from app.analytics.scopes import CLICKS_SUM, ScopeBook, sum_documents
 from app.analytics.transactions import LostRaceError, Trace, transaction
 from app.stores import Database
 
@@ -73,6 +74,7 @@ class Ledger:
         self._known: OrderedDict[BucketKey, Bucket] = OrderedDict()
         self._trace = trace
         self._randbits = randbits
+        self._scopes = ScopeBook(database)
 
     async def position(self, source: str) -> int:
         """How far a source is applied; 0 for one that never was."""
@@ -88,11 +90,16 @@ class Ledger:
         """
         try:
             buckets = await self._load(deltas)
+            sums = sum_documents(await self._scopes.sums(deltas), source, begin)
             stored = {key: bucket.rev for key, bucket in buckets.items()}
             for key, delta in deltas.items():
                 buckets[key].add(delta)
                 buckets[key].rev = stored[key] + 1 if stored[key] else self._randbits(REV_BITS) + 1
-            await self._commit(source, begin, end, buckets, stored)
+            async with transaction(self._database, self._trace) as session:
+                await self._write(session, source, begin, end, buckets, stored)
+                if sums:
+                    self._trace("write sums")
+                    await self._database[CLICKS_SUM].insert_many(sums, ordered=False, session=session)
         except BaseException:
             self.forget()
             raise
@@ -132,17 +139,6 @@ class Ledger:
                 found[missing.pop(document["_id"])] = Bucket.from_document(document)
             found.update((key, Bucket()) for key in missing.values())
         return found
-
-    async def _commit(
-        self,
-        source: str,
-        begin: int,
-        end: int,
-        buckets: Mapping[BucketKey, Bucket],
-        stored: Mapping[BucketKey, int],
-    ) -> None:
-        async with transaction(self._database, self._trace) as session:
-            await self._write(session, source, begin, end, buckets, stored)
 
     async def _write(
         self,

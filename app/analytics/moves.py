@@ -1,6 +1,6 @@
 """Moves buckets of nodes into days and months: adds, deletes, never recomputes.
 
-In: `_id`s of node documents, of any link and day. Out: one transaction that
+In: `_id`s of node documents, of any link and day, or of sums over many links. Out: one transaction that
 
     1  reads them, and the days and months they belong to, as of one moment
     2  deletes each at the `rev` it read
@@ -77,8 +77,8 @@ class Mover:
         self._lease = lease
         self._trace = trace
 
-    async def move(self, ids: Sequence[str]) -> Moved:
-        """Moves these documents, as far as they are still there and one transaction goes.
+    async def move(self, ids: Sequence[str], collection: str = CLICKS_NODE) -> Moved:
+        """Moves these documents of `clicks_node` or `clicks_sum`, as far as they are there and one transaction goes.
 
         Raises:
             LostRaceError: nothing is known to have happened: look again what there is.
@@ -87,7 +87,7 @@ class Mover:
         """
         moved = Moved()
         async with transaction(self._database, self._trace) as session:
-            parts = await self._take(session, ids, moved)
+            parts = await self._take(session, collection, ids, moved)
             await self._add_to_days(session, parts)
             await self._add_to_months(session, parts)
             await self._add_to_links(session, parts, moved)
@@ -95,14 +95,15 @@ class Mover:
             await self._lease.check_in(session)
         return moved
 
-    async def _take(self, session: AsyncClientSession, ids: Sequence[str], moved: Moved) -> dict[BucketKey, Bucket]:
+    async def _take(
+        self, session: AsyncClientSession, collection: str, ids: Sequence[str], moved: Moved
+    ) -> dict[BucketKey, Bucket]:
         """Reads and deletes; what was read, by link and day."""
         found: defaultdict[BucketKey, list[Bucket]] = defaultdict(list)
         deletes: list[_Write] = []
         size_bytes = 0
-        async with self._database[CLICKS_NODE].find(
-            {"_id": {"$in": ids}}, batch_size=READ_AT_ONCE, session=session
-        ) as cursor:
+        query = {"_id": {"$in": ids}}
+        async with self._database[collection].find(query, batch_size=READ_AT_ONCE, session=session) as cursor:
             async for document in cursor:
                 size_bytes += sum(len(document.get(name, b"")) for name in ("minutes", "visitors", "dims"))
                 if size_bytes > MOVED_BYTES_MAX and deletes:
@@ -110,7 +111,7 @@ class Mover:
                     break
                 found[key_of(document["_id"])].append(Bucket.from_document(document))
                 deletes.append(DeleteOne({"_id": document["_id"], "rev": document["rev"]}))
-        moved.documents = await self._write(session, CLICKS_NODE, deletes)
+        moved.documents = await self._write(session, collection, deletes)
         if moved.documents != len(deletes):
             raise LostRaceError("a bucket was changed by its aggregator")
         return {key: Bucket.united(buckets) for key, buckets in found.items()}

@@ -28,7 +28,6 @@ __all__ = ["LOOKED_AT_MAX", "Totals"]
 LOOKED_AT_MAX = 1_000  # node documents of one transaction: 50 ms
 TOLD_MAX = 200_000  # links whose number is remembered: 20 MB; then all are told once more
 _FIRST = link_prefix(NO_LINK_ID + 1)
-_BEHIND = link_prefix(1 << 63)  # sums of many links
 
 
 class Totals:
@@ -72,7 +71,7 @@ class Totals:
         return is_more
 
     async def _look(self, session: AsyncClientSession) -> list[Mapping[str, Any]]:
-        query = {"_id": {"$gte": self._from, "$lt": _BEHIND}}
+        query = {"_id": {"$gte": self._from}}
         cursor = self._database[CLICKS_NODE].find(query, {"clicks": 1}, session=session)
         return await cursor.sort("_id").limit(LOOKED_AT_MAX).to_list()
 

@@ -6,12 +6,22 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from app.analytics import Bucket, BucketKey, Delta, Ledger
-from app.analytics.periods import CLICKS_DAY, CLICKS_MONTH, DAY_MINUTES, day_of, key_of
+from app.analytics import CLICKS_NODE, Bucket, BucketKey, Delta, Ledger
+from app.analytics.periods import CLICKS_DAY, CLICKS_MONTH, DAY_MINUTES, day_of, is_link, key_of
 from app.stores import Database, Lease
 from tests.conftest import Stores
 
-__all__ = ["Clicks", "add_clicks", "day", "delta_of", "held_lease", "minute_of", "stored_clicks", "stored_months"]
+__all__ = [
+    "Clicks",
+    "add_clicks",
+    "day",
+    "delta_of",
+    "everything_stored",
+    "held_lease",
+    "minute_of",
+    "stored_clicks",
+    "stored_months",
+]
 
 #: Clicks by link and minute since 1970.
 Clicks = Counter[tuple[int, int]]
@@ -59,9 +69,15 @@ async def held_lease(stores: Stores, holder: str = "a") -> Lease:
 
 
 async def stored_clicks(database: Database, *collections: str) -> Clicks:
-    """What documents of nodes and days hold, by link and minute."""
+    """What documents of links hold, of nodes and days unless others are named, by link and minute."""
+    found = await everything_stored(database, *(collections or (CLICKS_NODE, CLICKS_DAY)))
+    return Counter({key: count for key, count in found.items() if is_link(key[0])})
+
+
+async def everything_stored(database: Database, *collections: str) -> Clicks:
+    """What documents hold, of links and of many links' sums."""
     found: Clicks = Counter()
-    for name in collections or ("clicks_node", CLICKS_DAY):
+    for name in collections:
         async for document in database[name].find():
             link, at = key_of(document["_id"])
             for minute, count in Bucket.from_document(document).minutes.items():
@@ -70,5 +86,6 @@ async def stored_clicks(database: Database, *collections: str) -> Clicks:
 
 
 async def stored_months(database: Database) -> dict[tuple[int, int], Bucket]:
-    """Months by link and readable number."""
-    return {(row["link"], row["month"]): Bucket.from_document(row) async for row in database[CLICKS_MONTH].find()}
+    """Months of links by link and readable number."""
+    rows = database[CLICKS_MONTH].find({"link": {"$gte": 0}})
+    return {(row["link"], row["month"]): Bucket.from_document(row) async for row in rows}

@@ -11,19 +11,39 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.analytics import Bucket, Ledger, LostRaceError
-from app.analytics.periods import CLICKS_DAY, CLICKS_MONTH, DAY_MINUTES, first_day, key_of, month_of, months_of
+from app.analytics import ALL, CLICKS_NODE, CLICKS_SUM, Bucket, Ledger, LostRaceError, scope_id
+from app.analytics.periods import CLICKS_DAY, CLICKS_MONTH, DAY_MINUTES, first_day, is_link, months_of
 from app.links import LINKS
 from app.stores import LEASES, Lease, LeaseLostError
-from tests.analytics.clicks import Clicks, add_clicks, delta_of, minute_of, stored_clicks
+from tests.analytics.clicks import (
+    Clicks,
+    add_clicks,
+    delta_of,
+    everything_stored,
+    minute_of,
+    stored_clicks,
+    stored_months,
+)
 from tests.conftest import Stores
 from workers.rollup import Rollup
 
 With = Callable[..., None]
 SEEDS = range(int(os.environ.get("SIMULATIONS", "12")))
 START = minute_of("2026-03-29T12:00Z")  # the days go over the end of a month
-LINKS_MAX = 4
-SCOPE = 2**63 + 5  # a sum of many links: moved also on its own day
+#: Links, and what they belong to.
+OWNERS = {1: "ann", 2: "ann", 3: "bob", 4: "bob"}
+TAGS = {1: ["spring"], 2: ["spring", "sale"], 3: [], 4: ["sale"]}
+DOMAINS = {1: "", 2: "go.example.com", 3: "", 4: ""}
+SCOPES = {
+    link: [
+        scope_id("all"),
+        scope_id("user", OWNERS[link]),
+        scope_id("domain", DOMAINS[link]),
+        *(scope_id("tag", tag) for tag in TAGS[link]),
+    ]
+    for link in OWNERS
+}
+EVERYWHERE = (CLICKS_NODE, CLICKS_SUM, CLICKS_DAY)
 
 
 class Crash(BaseException):
@@ -68,10 +88,11 @@ class World:
         """A batch of clicks, mostly of now, some late; applied again until it is known to be."""
         minutes: dict[tuple[int, int], list[int]] = {}
         for _ in range(self.rng.randint(1, 12)):
-            link = self.rng.choice([*range(1, LINKS_MAX + 1), SCOPE])
+            link = self.rng.choice(list(OWNERS))
             minute = self.now - self.rng.choice([0, 0, 1, DAY_MINUTES, 3 * DAY_MINUTES])
             minutes.setdefault((link, minute // DAY_MINUTES), []).append(minute % DAY_MINUTES)
-            self.expected[link, minute] += 1
+            for counted in (link, *SCOPES[link]):
+                self.expected[counted, minute] += 1
         deltas = {key: delta_of(found) for key, found in minutes.items()}
         source, begin = f"source-{number}", self._positions[number]
         while True:
@@ -97,7 +118,7 @@ class World:
         """All days are over and moved."""
         self.now += 10 * DAY_MINUTES
         rollup = self._new_rollup(may_crash=False)
-        while await self._stores.database["clicks_node"].count_documents({}):
+        while any([await self._stores.database[name].count_documents({}) for name in (CLICKS_NODE, CLICKS_SUM)]):
             await rollup.loop()
 
 
@@ -134,6 +155,15 @@ def rollup_of(
     return rollup
 
 
+async def make_links(stores: Stores) -> None:
+    """The links of the simulation."""
+    rows = [
+        {"_id": f"{DOMAINS[link]}/{link}", "link": link, "version": 1, "clicks": 0, "owner": owner, "tags": TAGS[link]}
+        for link, owner in OWNERS.items()
+    ]
+    await stores.database[LINKS].insert_many(rows)
+
+
 async def months_by_link(stores: Stores) -> Counter[tuple[int, int]]:
     """Clicks by link and quarter of an hour since 1970, as months have them."""
     found: Counter[tuple[int, int]] = Counter()
@@ -151,22 +181,21 @@ async def months_by_link(stores: Stores) -> Counter[tuple[int, int]]:
 def test_clicks_are_in_one_place_once_whatever_dies(seed: int, with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         world = World(stores, random.Random(seed))
-        rows = [{"_id": f"/{link}", "link": link, "version": 1, "clicks": 0} for link in range(1, LINKS_MAX + 1)]
-        await stores.database[LINKS].insert_many(rows)
+        await make_links(stores)
         for _ in range(8):
             work: list[Awaitable[None]] = [world.fold(0), world.fold(1), world.roll()]
             await asyncio.gather(*work)
-            assert await stored_clicks(stores.database) == world.expected, f"seed {seed}"
+            assert await everything_stored(stores.database, *EVERYWHERE) == world.expected, f"seed {seed}"
             world.now += world.rng.choice([0, 7, DAY_MINUTES // 2, DAY_MINUTES])
         await world.settle()
-        assert await stored_clicks(stores.database, CLICKS_DAY) == world.expected, f"seed {seed}"
+        assert await everything_stored(stores.database, CLICKS_DAY) == world.expected, f"seed {seed}"
         quarters: Counter[tuple[int, int]] = Counter()
         links: Counter[int] = Counter()
         for (link, minute), count in world.expected.items():
             quarters[link, minute // 15] += count
-            links[link] += count
+            if is_link(link):
+                links[link] += count
         assert await months_by_link(stores) == quarters, f"seed {seed}"
-        del links[SCOPE]
         told = {row["link"]: row["clicks"] async for row in stores.database[LINKS].find() if row["clicks"]}
         assert told == links, f"seed {seed}"
 
@@ -176,10 +205,12 @@ def test_clicks_are_in_one_place_once_whatever_dies(seed: int, with_stores: With
 def test_today_is_left_to_its_aggregators_and_sums_are_not(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         yesterday, today = minute_of("2026-03-30T23:59Z"), minute_of("2026-03-31T00:00Z")
-        await add_clicks(stores.database, [(7, yesterday), (7, today), (SCOPE, today)])
+        await add_clicks(stores.database, [(7, yesterday), (7, today)])
         await rollup_of(stores, wall=lambda: (today + 60) * 60.0).loop()
-        assert await stored_clicks(stores.database, CLICKS_DAY) == {(7, yesterday): 1, (SCOPE, today): 1}
-        assert await stored_clicks(stores.database, "clicks_node") == {(7, today): 1}
+        assert await everything_stored(stores.database, CLICKS_SUM) == {}
+        days = await everything_stored(stores.database, CLICKS_DAY)
+        assert days == {(7, yesterday): 1, (ALL, yesterday): 1, (ALL, today): 1}
+        assert await stored_clicks(stores.database, CLICKS_NODE) == {(7, today): 1}
 
     with_stores(scenario)
 
@@ -194,7 +225,7 @@ def test_day_is_moved_when_every_node_has_counted_it(with_stores: With) -> None:
             await Ledger(stores.database, "n-0").note_progress(as_of)
             await Ledger(stores.database, "n-1").note_progress(datetime.fromtimestamp((midnight + 60) * 60, UTC))
             await rollup.loop()
-            assert await stores.database[CLICKS_DAY].count_documents({}) == moved, behind
+            assert len(await stored_clicks(stores.database, CLICKS_DAY)) == moved, behind
 
     with_stores(scenario)
 
@@ -220,7 +251,7 @@ def test_more_than_one_transaction_holds_is_moved_in_the_same_turn(with_stores: 
         rollup = rollup_of(stores, wall=lambda: (noon + 2 * DAY_MINUTES) * 60.0)
         for _ in range(3):
             await rollup.loop()
-        assert rollup.counts.moved == 1_201
+        assert rollup.counts.moved == 1_202  # and the sum
         assert await stores.database["clicks_node"].count_documents({}) == 0
 
     with_stores(scenario)
@@ -250,10 +281,7 @@ def test_days_behind_the_horizon_go_with_their_turn(with_stores: With) -> None:
         await add_clicks(stores.database, [(7, noon), (7, noon + 9 * DAY_MINUTES)])
         rollup = rollup_of(stores, wall=lambda: (noon + 10 * DAY_MINUTES) * 60.0, days_kept=5)
         await rollup.loop()
-        days = [key_of(row["_id"])[1] async for row in stores.database[CLICKS_DAY].find()]
-        assert days == [noon // DAY_MINUTES + 9]
-        row = await stores.database[CLICKS_MONTH].find_one({})
-        assert row is not None
-        assert (row["clicks"], months_of(row["month"])) == (2, month_of(days[0]))
+        assert await stored_clicks(stores.database) == {(7, noon + 9 * DAY_MINUTES): 1}
+        assert (await stored_months(stores.database))[7, 202603].clicks == 2
 
     with_stores(scenario)
