@@ -80,8 +80,11 @@ class Connection:
         )
         # fmt: on
 
-    def __init__(self, gate: Gate, peer: bytes, early: Any = None) -> None:
-        """`early` is what `Listener` has read and answered: (bytes to judge, bytes to send, whether that was all)."""
+    def __init__(self, gate: Gate, peer: bytes, early: Any = None, silent_s: int = 0) -> None:
+        """`early` is what `Listener` has read and answered: (bytes to judge, bytes to send, whether that was all).
+
+        A client of which nothing came was silent for `silent_s` already.
+        """
         self.gate = gate
         self.lane = gate.lane
         self.peer = peer
@@ -92,9 +95,9 @@ class Connection:
         self.exchange: Exchange | None = None
         self.stalled = self.paused = self.scheduled = self.ended = False
         self.fd = self._fd = -1
-        # A client that has not said a word is "idle" for a shorter time.
-        silent_s = 0 if early is not None else limits.IDLE_S - limits.FIRST_BYTE_S
-        self.since = self.lane.second - silent_s
+        self.since = self.lane.second
+        if early is None:  # a client that has not said a word is "idle" for a shorter time
+            self.since -= limits.IDLE_S - limits.FIRST_BYTE_S + silent_s
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; the common case is answered here and now."""
@@ -113,18 +116,20 @@ class Connection:
         raw = transport.get_extra_info("socket")
         self.fd = self._fd = -1 if raw is None else raw.fileno()
         early, self.early = self.early, None
+        data, unsent, ends = (_no_bytes, _no_bytes, False) if early is None else early
+        if unsent:
+            self.lane.unsent = unsent
+            self._leave_to_transport()
         if not self.gate.admit(self):
-            self.write(self.gate.overloaded())
+            if data or early is None:  # who was answered already asked for nothing more
+                self.write(self.gate.overloaded(data))
             self._finish(gently=True)
-        elif early is not None:
-            data, unsent, ends = early
-            if unsent:
-                self.lane.unsent = unsent
-                self._leave_to_transport()
-            if ends:
-                self._finish()
-            elif data:
-                self._take(data)
+        elif ends:
+            self._finish()
+        elif data:  # in the next turn: uvloop starts reading after this call, whatever was paused within it
+            self.buffer = data
+            self._rest()
+            self._schedule()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone, whoever ended it."""

@@ -152,9 +152,10 @@ class Gate:
         self.connections.add(connection)
         return True
 
-    def overloaded(self) -> bytes:
-        """The answer to a connection that was not admitted."""
-        return self.book.failure(HTTPStatus.SERVICE_UNAVAILABLE, b"", is_head=False, close=True)
+    def overloaded(self, head: bytes) -> bytes:
+        """The answer to a connection that was not admitted; `head` is what it has sent."""
+        is_head = head.startswith(b"HEAD ")
+        return self.book.failure(HTTPStatus.SERVICE_UNAVAILABLE, head, is_head=is_head, close=True)
 
     def is_ours(self, path: bytes) -> bool:
         """Whether the front answers a path; the root and reserved first segments belong to the application."""

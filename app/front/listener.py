@@ -44,7 +44,10 @@ __all__ = ["Listener"]
 ACCEPTS_MAX = 64
 READ_BYTES = 16 * 1024  # one head at most
 PAUSE_S = 0.1
-DEFER_S = 5  # as long as a client may stay silent
+#: How long the kernel waits for the first bytes before it hands a silent client over; it makes 3 of 2 (its retransmits
+#: of a SYN-ACK come after 1, 3 and 7 s), and those count for FIRST_BYTE_S.
+DEFER_S = 2
+DEFERRED_S = 3
 HANDOVER_S = 0.05  # what is on its way when the end begins: many times a loopback's or a rack's round trip
 MIGRATE = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
@@ -65,6 +68,7 @@ class Listener:
     loop: Any
     tasks: Any
     descriptor: cython.int
+    deferred_s: cython.int
 
     def __init__(self, sock: socket.socket, gate: Gate, loop: asyncio.AbstractEventLoop) -> None:
         self.sock = sock
@@ -74,7 +78,7 @@ class Listener:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.descriptor = sock.fileno()
         sock.setblocking(False)
-        _defer(sock, DEFER_S)
+        self.deferred_s = DEFERRED_S if _defer(sock, DEFER_S) else 0
         loop.add_reader(self.descriptor, self.on_readable)
 
     def on_readable(self) -> None:
@@ -94,6 +98,7 @@ class Listener:
             return
         if not _migrates() or self.sock.family == socket.AF_UNIX:
             _defer(self.sock, 0)
+            self.deferred_s = 0
             await asyncio.sleep(HANDOVER_S)
             while self._accept() == _TAKEN:
                 pass
@@ -165,7 +170,7 @@ class Listener:
     def _adopt(self, descriptor: int, peer: bytes, early: Any) -> None:
         """Makes a transport for a connection that goes on."""
         sock = socket.socket(self.sock.family, socket.SOCK_STREAM, self.sock.proto, descriptor)
-        make = partial(Connection, self.gate, peer, early)
+        make = partial(Connection, self.gate, peer, early, self.deferred_s)
         task = self.loop.create_task(self.loop.connect_accepted_socket(make, sock))
         self.tasks.add(task)
         task.add_done_callback(self._on_adopted)
@@ -185,10 +190,12 @@ def _close(descriptor: cython.int) -> object:
     return None
 
 
-def _defer(sock: socket.socket, seconds: int) -> None:
-    """Asks the kernel to wake us when a new connection's first bytes are there; 0: at once, as ever."""
-    if sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, seconds)
+def _defer(sock: socket.socket, seconds: int) -> bool:
+    """Asks the kernel to wake us when a new connection's first bytes are there; 0: at once, as ever. Whether it can."""
+    if sock.family == socket.AF_UNIX:
+        return False
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, seconds)
+    return True
 
 
 def _migrates() -> bool:

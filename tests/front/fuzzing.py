@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.front.head import judge as judge_head
 from app.front.head import plain, plain_or_close
@@ -25,6 +26,13 @@ __all__ = ["Found", "Report", "fuzz"]
 
 FRESH_EVERY = 500  # streams that share one front: what one leaves behind must not touch the next
 SHRINK_TRIES_MAX = 2_000
+
+
+class How(NamedTuple):
+    """Whether stores answer when all has come, and whether the first packet came before there was a transport."""
+
+    is_late: bool
+    is_early: bool
 
 
 @dataclass(frozen=True)
@@ -79,20 +87,20 @@ async def _run(
                 return report
         raw = mutator.make()
         chunks = mutator.cut(raw)
-        is_late = mutator.rng.random() < 0.2
+        how = How(mutator.rng.random() < 0.2, mutator.rng.random() < 0.2 and bool(chunks))
         verdict = judge(raw)
         try:
-            exchanges = await _check(front, raw, chunks, verdict, is_late)
+            exchanges = await _check(front, raw, chunks, verdict, how)
         except Exception as error:  # whatever the front raises is a find
-            raw, chunks = await _shrink(raw, chunks, is_late)
+            raw, chunks = await _shrink(raw, chunks, how)
             raise Found(seed, number, raw, chunks, f"{type(error).__name__}: {error}") from error
         answered += any(answer.status < 400 for answer in verdict.answers)
         fast += exchanges == 0 and bool(verdict.answers)
     return Report(inputs, time.monotonic() - began, answered, fast)
 
 
-async def _check(front: Front, raw: bytes, chunks: list[bytes], verdict: Verdict, is_late: bool) -> int:
-    outcome = await front.drive(chunks, is_late=is_late)
+async def _check(front: Front, raw: bytes, chunks: list[bytes], verdict: Verdict, how: How) -> int:
+    outcome = await front.drive(chunks, is_late=how.is_late, is_early=how.is_early)
     compare(outcome, verdict)
     for name, slug, closes in _judged(raw):
         assert [answer.status for answer in verdict.answers] in ([200], [302], [404]), (
@@ -117,12 +125,12 @@ def _judged(raw: bytes) -> list[tuple[str, bytes, bool]]:
     return found
 
 
-async def _shrink(raw: bytes, chunks: list[bytes], is_late: bool) -> tuple[bytes, list[bytes]]:
+async def _shrink(raw: bytes, chunks: list[bytes], how: How) -> tuple[bytes, list[bytes]]:
     """A smaller stream that still differs; whole if that differs, too."""
 
     async def differs(candidate: bytes, parts: list[bytes]) -> bool:
         try:
-            await _check(Front(), candidate, parts, judge(candidate), is_late)
+            await _check(Front(), candidate, parts, judge(candidate), how)
         except Exception:
             return True
         return False

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tornado import web
-
 from app import journal
 from app.front import Connection, Gate, TornadoExchange, pack_peer
 from app.front.gate import Owner
 from app.redirect import AnswerBook, Hosts, PasswordDesk, Specials, Table, Visitors, Visits
+from tests.front.application import make_application
 
 LINK = (7).to_bytes(8, "big")
 TARGET = b"https://example.com/target"
@@ -82,29 +81,6 @@ class QueuedResolver:
             callback(status)
 
 
-class EchoHandler(web.RequestHandler):
-    """Says what reached the application."""
-
-    def set_default_headers(self) -> None:
-        self.set_header("Date", "Tue, 14 Nov 2023 22:13:20 GMT")
-
-    def prepare(self) -> None:
-        self.set_header("X-Seen", f"{self.request.method} {self.request.uri} {len(self.request.body)}")
-
-    def get(self) -> None:
-        self.write(self.request.path)
-
-    post = put = delete = patch = options = head = get
-
-
-class SlowHandler(web.RequestHandler):
-    """Answers when the test lets it."""
-
-    async def get(self) -> None:
-        await self.settings["release"].wait()
-        self.write(self.request.path)
-
-
 class WatchedExchange(TornadoExchange):
     """Says whether its handler runs, so that a test can wait for its answer."""
 
@@ -148,8 +124,8 @@ class Front:
         table = Table(1_000)
         table.put(b"abc7", LINK + bytes(4) + TARGET)
         self.release = asyncio.Event()
-        handlers = [(r"/api/slow", SlowHandler), (r".*", EchoHandler)]
-        application = web.Application(handlers, log_function=lambda handler: None, release=self.release)
+        self.state: dict[str, Any] = {}
+        application = make_application(self.release, self.state)
 
         def remote(peer: bytes, headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str]:
             return "192.0.2.7", "http"
@@ -184,8 +160,10 @@ class Front:
         """A further link that is known."""
         self.gate.table.put(slug, LINK + bytes(4) + location)
 
-    def connect(self) -> tuple[Any, RecordingTransport]:
-        connection = Connection(self.gate, pack_peer(("192.0.2.7", 5555)))
+    def connect(self, early: bytes = b"") -> tuple[Any, RecordingTransport]:
+        """A connection; `early` is what a listener has read before there was a transport."""
+        read = (early, b"", False) if early else None
+        connection = Connection(self.gate, pack_peer(("192.0.2.7", 5555)), read)
         transport = RecordingTransport()
         connection.connection_made(transport)
         return connection, transport
@@ -213,13 +191,13 @@ class Front:
     def _is_running(self) -> bool:
         return bool(self.exchanges) and any(exchange.is_running for exchange in self.exchanges[-2:])
 
-    async def drive(self, chunks: Iterable[bytes], *, is_late: bool = False) -> Outcome:
+    async def drive(self, chunks: list[bytes], *, is_late: bool = False, is_early: bool = False) -> Outcome:
         """One connection's whole life; `is_late`: stores answer only when all bytes have come."""
         self.records.clear()
         self.exchanges.clear()
         self.resolver.is_held = is_late
-        connection, transport = self.connect()
-        for chunk in chunks:
+        connection, transport = self.connect(chunks[0] if is_early else b"")
+        for chunk in chunks[is_early:]:
             if transport.is_closed:
                 break
             connection.data_received(chunk)

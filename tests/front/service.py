@@ -18,7 +18,16 @@ from app.front import Listener
 from app.main import listen
 from tests.front.harness import Front
 
-__all__ = ["Service", "on_loopback", "read_answer", "read_to_end", "wait_until"]
+__all__ = [
+    "Service",
+    "count_marks",
+    "on_loopback",
+    "read_answer",
+    "read_to_end",
+    "send_what_is_taken",
+    "short_folder",
+    "wait_until",
+]
 
 LIMIT_S = 10.0
 
@@ -55,6 +64,17 @@ class Service:
             return work()
 
         return self.do(run())
+
+    def settle(self) -> None:
+        """Lets the loop turn a few times: what had been sent to it before is read then."""
+        for _ in range(3):
+            self.call(lambda: None)
+
+    def unsent_bytes(self) -> int:
+        """What the transport of the slowest client keeps."""
+        connections = self.front.gate.connections
+        size: int = self.call(lambda: max(each.transport.get_write_buffer_size() for each in connections))
+        return size
 
     def tick(self, seconds: int) -> None:
         """Lets that many seconds pass at once, as the gate counts them."""
@@ -116,6 +136,35 @@ def read_answer(client: socket.socket, *, is_head: bool = False) -> bytes:
         data += more
         missing -= len(more)
     return data
+
+
+def count_marks(client: socket.socket, mark: bytes, count: int) -> int:
+    """Reads until `mark` came `count` times; how often it came by then."""
+    seen, rest = 0, b""
+    while seen < count:
+        more = client.recv(65536)
+        assert more, f"the connection ended after {seen} of {count}"
+        rest += more
+        seen += rest.count(mark)
+        rest = rest[rest.rfind(mark) + len(mark) :] if mark in rest else rest[-len(mark) :]
+    return seen
+
+
+def send_what_is_taken(client: socket.socket, data: bytes, whole: int) -> int:
+    """Sends `data` over and over until the service takes no more, or `whole` bytes; how many it took."""
+    turn = threading.Event()
+    sent = refused = 0
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)  # or the client's kernel takes megabytes itself
+    client.setblocking(False)
+    while sent < whole and refused < 30:  # a service that still reads empties its buffer within so many turns
+        try:
+            sent += client.send(data[sent % len(data) :] + data * 100)
+            refused = 0
+        except BlockingIOError:
+            refused += 1
+            turn.wait(0.01)
+    client.settimeout(LIMIT_S)
+    return sent
 
 
 def read_to_end(client: socket.socket) -> bytes:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from tests.front.cases import CORPUS, OK, Case, cases
 from tests.front.comparing import compare
-from tests.front.harness import Front
+from tests.front.harness import CONTINUE, Front
 from tests.front.oracle import judge
+from tests.front.service import on_loopback
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -58,6 +60,7 @@ def test_answers_and_end_are_those_of_h11(case: Case, front: Front, run: Run) ->
             verdict = judge(raw)
             compare(await front.drive([raw]), verdict)
             compare(await front.drive([raw], is_late=True), verdict)
+            compare(await front.drive([raw[:9], raw[9:]], is_early=True), verdict)
             compare(await Front().drive([raw]), verdict)  # no Host was seen before: nothing is in the fast lane
 
     run(scenario())
@@ -111,3 +114,24 @@ def test_mixtures_of_requests_are_judged_one_by_one(front: Front, run: Run) -> N
                     raise AssertionError(f"{chunks!r}: {error}") from error
 
     run(scenario())
+
+
+def test_a_real_socket_carries_the_same_answers() -> None:
+    """Through a listener, which answers some first requests itself, to a client that waits for what it is owed."""
+    with on_loopback() as service:
+        for case in cases():
+            verdict = judge(case.raw)
+            with service.client() as client:
+                client.sendall(case.raw)
+                out = b""
+                while out.replace(CONTINUE, b"").count(b"HTTP/1.1 ") < len(verdict.answers) or not verdict.is_open:
+                    more = client.recv(65536)
+                    if not more:
+                        break
+                    out += more
+                service.settle()
+                client.setblocking(False)
+                with suppress(BlockingIOError, ConnectionResetError):
+                    out += client.recv(65536)
+            shown = [int(part[:3]) for part in out.replace(CONTINUE, b"").split(b"HTTP/1.1 ")[1:]]
+            assert shown == [answer.status for answer in verdict.answers], case.name
