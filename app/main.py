@@ -149,6 +149,7 @@ class WebProcess:
         self._serve_metrics()
         for work in (self._prepare_stores(), self.channel.run(), self.domains.run(), self._probe(), self._tick()):
             self._tasks.append(loop.create_task(work))
+        self.health.is_prepared = False
         self.health.is_serving = True
         self._log.info("started", port=self.settings.port, compiled=is_compiled())
 
@@ -278,6 +279,7 @@ class WebProcess:
                 self._log.warning("waiting for MongoDB", reason=str(error).split("\n")[0][:200])
                 await asyncio.sleep(RETRY_S)
             else:
+                self.health.is_prepared = True
                 return
 
     async def _probe(self) -> None:

@@ -17,11 +17,16 @@ PROBE_S = 1.0
 
 
 class Health:
-    """Parts of one process. A probe returns when its part works and raises when it does not."""
+    """Parts of one process. A probe returns when its part works and raises when it does not.
+
+    Attributes:
+        is_prepared: what the API needs in the stores, such as the first key, is there; redirects go without.
+    """
 
     def __init__(self, facts: Callable[[], Mapping[str, Any]]) -> None:
         self.is_draining = False
         self.is_serving = False
+        self.is_prepared = True
         self._probes: dict[str, Callable[[], Awaitable[Any]]] = {}
         self._facts = facts
 
@@ -50,6 +55,8 @@ class Health:
             return False, {"ready": False, "reason": "starting"}
         if degraded_ok:
             return True, {"ready": True}
+        if not self.is_prepared:
+            return False, {"ready": False, "reason": "preparing the database"}
         down = {part: state for part, state in (await self.parts()).items() if state != "ok"}
         if down:
             return False, {

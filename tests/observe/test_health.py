@@ -55,3 +55,13 @@ def test_part_that_hangs_holds_up_nobody() -> None:
     health = make_health()
     health.add("mongodb", hangs)
     assert asyncio.run(health.parts()) == {"redis": "ok", "mongodb": "no answer within 1 s"}
+
+
+def test_process_without_what_the_api_needs_is_ready_for_redirects_alone() -> None:
+    health = make_health()
+    health.is_prepared = False
+    assert asyncio.run(health.ready(degraded_ok=False)) == (
+        False,
+        {"ready": False, "reason": "preparing the database"},
+    )
+    assert asyncio.run(health.ready(degraded_ok=True))[0]
