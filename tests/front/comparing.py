@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import re
+
 import h11
 
 from tests.front.harness import TARGET, Outcome
 from tests.front.oracle import Answer, Verdict
 
 __all__ = ["compare"]
+
+#: All that stands in the front's answers: nothing of a request can be there.
+_FIELDS = {
+    name: re.compile(pattern).fullmatch
+    for name, pattern in {
+        b"allow": rb"GET, HEAD",
+        b"cache-control": rb"private, no-store",
+        b"connection": rb"close",
+        b"content-length": rb"[0-9]+",
+        b"content-type": rb"application/problem\+json|text/(html|plain); charset=utf-8",
+        b"date": rb"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} 20[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT",
+        b"location": re.escape(TARGET),
+        b"retry-after": rb"[0-9]+",
+        b"x-content-type-options": rb"nosniff",
+    }.items()
+}
 
 
 def compare(outcome: Outcome, verdict: Verdict) -> None:
@@ -51,6 +69,10 @@ def _inspect(response: h11.Response) -> None:
     if response.status_code == 302:
         assert fields[b"location"] == TARGET
         assert fields[b"content-length"] == b"0"
-    if response.status_code == 405 and b"server" not in fields:  # Tornado's own; see tests/api for its Allow
-        assert fields[b"allow"]
+    if b"server" in fields:  # Tornado's own
+        return
+    for name, value in response.headers:
+        assert _FIELDS[name](value), f"{name!r}: {value!r} is none of the front's own words"
+    assert (b"allow" in fields) == (response.status_code == 405)
+    assert (b"retry-after" in fields) == (response.status_code == 503)
     assert (b"location" in fields) == (response.status_code == 302)

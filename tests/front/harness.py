@@ -66,6 +66,7 @@ class QueuedResolver:
     def __init__(self) -> None:
         self.waiting: list[tuple[bytes, Callable[[Any], None]]] = []
         self.is_held = False
+        self.status = 404
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def resolve(self, key: bytes, callback: Callable[[Any], None]) -> None:
@@ -73,12 +74,12 @@ class QueuedResolver:
         if self.loop is not None:
             self.loop.call_soon(self.answer_all)
 
-    def answer_all(self, status: int = 404) -> None:
+    def answer_all(self) -> None:
         if self.is_held:
             return
         waiting, self.waiting = self.waiting, []
         for _, callback in waiting:
-            callback(status)
+            callback(self.status)
 
 
 class WatchedExchange(TornadoExchange):
