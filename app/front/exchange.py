@@ -315,11 +315,11 @@ class TornadoExchange(httputil.HTTPConnection):
 
     def _on_ready(self, future: asyncio.Future[Any]) -> None:
         self._is_waiting = False
+        if self._is_over:
+            return
         if future.cancelled() or future.exception() is not None:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
             future.result()
-        if self._is_over:
-            return
         self.since = self._gate.lane.second
         try:
             self._admit_body()

@@ -49,7 +49,10 @@ class BatchHandler(web.RequestHandler):
         assert self.request.connection is not None
         self.request.connection.set_max_body_size(BATCH_BYTES_MAX)  # type: ignore[attr-defined]
 
-    def data_received(self, chunk: bytes) -> None:
+    async def data_received(self, chunk: bytes) -> None:
+        await asyncio.sleep(0)
+        if chunk.startswith(b"break"):
+            raise RuntimeError("it broke")
         self.size += len(chunk)
 
     def post(self) -> None:

@@ -122,3 +122,15 @@ def test_a_body_that_is_cut_is_refused(service: Service) -> None:
             client.sendall(post(b"/api/x", framing) + b"3\r\n")
             client.shutdown(1)
             assert read_to_end(client).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_handler_that_breaks_while_its_body_comes_is_a_500(service: Service) -> None:
+    reported: list[str] = []
+    service.call(lambda: service.loop.set_exception_handler(lambda loop, context: reported.append(str(context))))
+    with service.client() as client:
+        client.sendall(post(b"/api/batch", length(100), WITH_KEY) + b"break")
+        answer = read_to_end(client)
+    service.call(lambda: service.loop.set_exception_handler(None))
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert "it broke" in reported[0], "nobody swallows what broke"
