@@ -24,11 +24,12 @@ from urllib.parse import unquote_to_bytes
 
 import h11
 from tornado import httputil
+from tornado.iostream import StreamClosedError
 
 from app.front import limits
 from app.front.gate import Gate, Owner
 from app.front.head import HEAD_BYTES_MAX, Careful
-from app.front.request import Asked, RefusedError, read_request
+from app.front.request import Asked, RefusedError, decode_slug, read_request
 from app.redirect import FORM_BYTES_MAX
 
 __all__ = ["BODY_BYTES_MAX", "TornadoExchange"]
@@ -129,7 +130,8 @@ class TornadoExchange(httputil.HTTPConnection):
         if self._is_over:
             return
         self._is_over = True
-        self.on_writable()
+        for future in self._unsent:
+            _break(future)
         if self._close_callback is not None:
             callback, self._close_callback = self._close_callback, None
             callback()
@@ -273,7 +275,7 @@ class TornadoExchange(httputil.HTTPConnection):
             head,
             Careful(
                 is_head=event.method == b"HEAD",
-                path=_with_decoded_slug(path),
+                path=decode_slug(path),
                 query=mark + query,
                 host=asked.host,
                 close=False,
@@ -379,17 +381,20 @@ class TornadoExchange(httputil.HTTPConnection):
 
     def _write(self, data: bytes) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if data and not self._is_over:
+        if self._is_over:
+            _break(future)
+            return future
+        if data:
             self._owner.transport.write(data)
-        if self._owner.stalled and not self._is_over:
+        if self._owner.stalled:
             self._unsent.append(future)
         else:
             future.set_result(None)
         return future
 
 
-def _with_decoded_slug(path: bytes) -> bytes:
-    """A raw path whose first segment is decoded; what is behind it stays raw, for links that forward it."""
-    segment, slash, rest = path[1:].partition(b"/")
-    slug = unquote_to_bytes(segment)
-    return path if b"/" in slug else b"/" + slug + slash + rest
+def _break(future: asyncio.Future[None]) -> None:
+    """Tells whoever waits for a write that nobody will read it, as Tornado's own connection does."""
+    if not future.done():
+        future.set_exception(StreamClosedError())
+        future.exception()  # who does not wait is not warned

@@ -17,10 +17,11 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 import h11
 
-__all__ = ["Asked", "RefusedError", "read_request"]
+__all__ = ["Asked", "RefusedError", "decode_slug", "read_request"]
 
 # RFC 3986 3.2.2 without sub-delimiters, which no name in DNS has; a comma would be two hosts to a lax proxy.
 _NAME = rb"(?:(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+|\[[0-9A-Fa-f:.]+\])"
@@ -81,3 +82,10 @@ def _read_target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, byte
     if absolute is None or not _AUTHORITY(absolute[1]):
         raise RefusedError(HTTPStatus.BAD_REQUEST)
     return (absolute[2] or b"/") + (absolute[3] or b""), absolute[1]
+
+
+def decode_slug(path: bytes) -> bytes:
+    """A raw path whose first segment is decoded; what is behind it stays raw, for links that forward it."""
+    segment, slash, rest = path[1:].partition(b"/")
+    slug = unquote_to_bytes(segment)
+    return path if b"/" in slug else b"/" + slug + slash + rest

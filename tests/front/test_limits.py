@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from app.front import limits
+from app.front.exchange import BODY_BYTES_MAX
 from app.front.head import HEAD_BYTES_MAX
-from app.main import listen_privately
+from app.main import SPARE_DESCRIPTORS, listen_privately
 from tests.front.application import STREAM_PART
 from tests.front.harness import HOST, OK, TARGET
 from tests.front.service import (
@@ -181,6 +184,7 @@ def test_a_stream_ends_when_its_client_goes(service: Service) -> None:
         client.sendall(b"GET /api/stream?parts=100000 HTTP/1.1\r\n" + HOST + b"\r\n")
         wait_until(lambda: service.front.gate.connections and service.unsent_bytes() > limits.UNSENT_BYTES_MAX)
     wait_until(lambda: state.get("is_gone"))
+    wait_until(lambda: state.get("is_over"))  # also a handler that does not ask is told by its next write
     wait_until(lambda: not service.front.gate.connections)
 
 
@@ -238,3 +242,24 @@ def test_while_draining_each_answer_is_the_last(service: Service) -> None:
         assert answer.endswith(b"\r\nConnection: close\r\n\r\n")
         service.tick(limits.DRAIN_IDLE_S)
         assert idle.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("row", "number"),
+    [
+        ("first byte of a new connection", f"{limits.FIRST_BYTE_S} s"),
+        ("a request's head, from its first byte", f"{limits.HEAD_S} s"),
+        ("a request's head", f"{HEAD_BYTES_MAX // 1024} KiB"),
+        ("a request's body, from the end of its head", f"{limits.BODY_S} s"),
+        ("a request's body", f"{BODY_BYTES_MAX // 1024**2} MiB"),
+        ("between two requests", f"{limits.IDLE_S} s"),
+        ("answers that wait for a store", str(limits.WAITING_MAX)),
+        ("answers in one turn of the loop", str(limits.TURN_ANSWERS_MAX)),
+        ("bytes that a client has asked for and does not read", f"{limits.UNSENT_BYTES_MAX // 1024} KiB"),
+        ("such a client reads nothing", f"{limits.UNSENT_S} s"),
+        ("connections of a process", str(SPARE_DESCRIPTORS)),
+    ],
+)
+def test_each_limit_stands_in_operations(row: str, number: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    assert re.search(rf"^\| {re.escape(row)} \|[^|]*\b{re.escape(number)}\b", page, re.MULTILINE)
