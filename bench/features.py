@@ -38,7 +38,7 @@ from bench.load import CONNECTIONS
 from bench.machine import RESULTS, ROOT, SERVER_CPU, keep_json, machine_line, pinned
 from bench.pages import put_table
 
-__all__ = ["costs", "main", "measure", "table"]
+__all__ = ["costs", "main", "measure", "open_journal", "table"]
 
 LINKS = 1_000
 PASSES_MIN = 3
@@ -109,7 +109,7 @@ def measure(seconds: float) -> dict[str, float]:
     none, known = Table(LINKS), {HOST.encode(): b""}
     found: dict[str, float] = {}
     with ExitStack() as stack:
-        journal, clients = stack.enter_context(_journal()), _Clients(stack)
+        journal, clients = stack.enter_context(open_journal()), _Clients(stack)
 
         def lane(links: Table, prefixes: dict[bytes, bytes], append: Any) -> Lane:
             made = Lane(table=links, prefixes=prefixes, append=append)
@@ -170,7 +170,7 @@ def _time(call: Callable[[], Any], calls: int, seconds: float, between: Callable
 
 
 @contextmanager
-def _journal() -> Iterator[Journal]:
+def open_journal() -> Iterator[Journal]:
     """A journal with its upkeep thread, whose segments are given back at once."""
     with tempfile.TemporaryDirectory() as name:
         source, lock = create_source(Path(name), "bench", bytes(8))

@@ -18,6 +18,10 @@ __all__ = ["PREFIX", "REDIRECT_CODES", "AnswerBook"]
 #: RFC 9110 15.4: what a link may answer with; 302 is the default, because a 301 is cached for ever by browsers.
 REDIRECT_CODES = (301, 302, 307, 308)
 PREFIX = b"HTTP/1.1 302 Found\r\nLocation: "
+_PREFIXES = {
+    code: b"HTTP/1.1 %d %s\r\nLocation: " % (code, HTTPStatus(code).phrase.encode())
+    for code in (*REDIRECT_CODES, HTTPStatus.SEE_OTHER)
+}
 
 _CACHE = b"\r\nCache-Control: private, no-store\r\nContent-Length: 0\r\n"
 _TEXTS = {
@@ -52,16 +56,9 @@ class AnswerBook:
         self._failures.clear()
 
     def redirect(self, location: bytes, code: int, *, close: bool) -> bytes:
-        """A redirect with any of REDIRECT_CODES; `location` is visible ASCII."""
+        """A redirect with any of REDIRECT_CODES, or 303; `location` is visible ASCII."""
         suffix = self.suffix_close if close else self.suffix
-        if code == HTTPStatus.FOUND:
-            return PREFIX + location + suffix
-        return b"HTTP/1.1 %d %s\r\nLocation: %s%s" % (
-            code,
-            HTTPStatus(code).phrase.encode(),
-            location,
-            suffix,
-        )
+        return _PREFIXES[code] + location + suffix
 
     def failure(self, status: int, head: bytes, *, is_head: bool, close: bool) -> bytes:
         """An answer without a target, with a short body of the kind that the request's head asks for."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import blake2b
 from itertools import accumulate
 from typing import NamedTuple
@@ -31,9 +31,10 @@ __all__ = ["OWN_TARGET", "RULE_NUMBER", "Branches", "Choice", "family"]
 OWN_TARGET = 0
 RULE_NUMBER = 100  # of the place before the first rule; there are fewer variants than that
 PARAMETERS_MAX = 100  # of a query that are looked at
+FAMILIES_MAX = 1_000  # names remembered; uap-core makes some of what a client says
 DAY_MINUTES = 1_440
+Test = Callable[["Seen"], bool]
 
-Test = Callable[[Visitor, float, bytes], bool]
 
 #: Names of uap-core that people know as one family, in lower case.
 _FAMILIES = {
@@ -51,6 +52,7 @@ _FAMILIES = {
     }.items()
     for alias in aliases
 }
+_known_families: dict[str, str] = {}
 
 
 class Choice(NamedTuple):
@@ -80,45 +82,77 @@ class Branches:
 
     def choose(self, visitor: Visitor, now_s: float, query: bytes) -> Choice | None:
         """Where this visitor goes; None: to the link's own target."""
-        for tests, choice in self._rules:
-            for test in tests:
-                if not test(visitor, now_s, query):
-                    break
-            else:
-                return choice
+        if self._rules:
+            seen = Seen(visitor, now_s, query, reads_traits=self.reads_traits)
+            for tests, choice in self._rules:
+                for test in tests:
+                    if not test(seen):
+                        break
+                else:
+                    return choice
         if not self._total:
             return None
-        digest = blake2b(visitor.address.encode() + b"\n" + visitor.agent, digest_size=8, key=self._key).digest()
+        digest = blake2b(self._key + visitor.address.encode() + b"\n" + visitor.agent, digest_size=8).digest()
         return self._variants[bisect_right(self._shares, int.from_bytes(digest, "big") % self._total)]
+
+
+class Seen:
+    """What the rules of one decision look at: the visitor, the time and the query; each thing read once."""
+
+    __slots__ = ("_parameters", "_query", "browser", "device", "language", "now_s", "os", "visitor")
+
+    def __init__(self, visitor: Visitor, now_s: float, query: bytes, *, reads_traits: bool) -> None:
+        self.visitor = visitor
+        self.now_s = now_s
+        self._query = query
+        self._parameters: dict[str, str] | None = None
+        if reads_traits:
+            traits = visitor.traits
+            self.device = traits.device
+            self.language = traits.language
+            self.os = family(traits.os)
+            self.browser = family(traits.browser)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Decoded; of a repeated name the last one counts."""
+        if self._parameters is None:
+            self._parameters = _parameters(self._query)
+        return self._parameters
 
 
 def family(name: str) -> str:
     """The name under which systems and browsers are compared."""
-    low = name.lower()
-    return _FAMILIES.get(low, low)
+    found = _known_families.get(name)
+    if found is None:
+        low = name.lower()
+        found = _FAMILIES.get(low, low)
+        if len(_known_families) < FAMILIES_MAX:
+            _known_families[name] = found
+    return found
 
 
 def _tests(when: When) -> Iterator[Test]:
     """One function for each condition that is set, the cheap ones first."""
     if when.after is not None or when.before is not None:
         yield _between(when.after, when.before)
-    if when.query:
-        yield _asks_for(when.query)
     if when.device:
         devices = frozenset(when.device)
-        yield lambda visitor, now_s, query: visitor.traits.device in devices
+        yield lambda seen: seen.device in devices
     if when.language:
         languages = frozenset(when.language)
-        yield lambda visitor, now_s, query: visitor.traits.language in languages
+        yield lambda seen: seen.language in languages
     if when.os:
         systems = frozenset(map(family, when.os))
-        yield lambda visitor, now_s, query: family(visitor.traits.os) in systems
+        yield lambda seen: seen.os in systems
     if when.browser:
         browsers = frozenset(map(family, when.browser))
-        yield lambda visitor, now_s, query: family(visitor.traits.browser) in browsers
+        yield lambda seen: seen.browser in browsers
+    if when.query:
+        yield _asks_for(when.query)
     if when.country:
         countries = frozenset(when.country)
-        yield lambda visitor, now_s, query: visitor.country in countries
+        yield lambda seen: seen.visitor.country in countries
     if when.hours is not None or when.weekdays:
         yield _clock_shows(when.hours, frozenset(when.weekdays), when.timezone)
 
@@ -126,7 +160,7 @@ def _tests(when: When) -> Iterator[Test]:
 def _between(after: int | None, before: int | None) -> Test:
     least = float("-inf") if after is None else after
     most = float("inf") if before is None else before
-    return lambda visitor, now_s, query: least <= now_s < most
+    return lambda seen: least <= seen.now_s < most
 
 
 def _clock_shows(hours: tuple[int, int] | None, weekdays: frozenset[int], timezone: str) -> Test:
@@ -137,10 +171,10 @@ def _clock_shows(hours: tuple[int, int] | None, weekdays: frozenset[int], timezo
         zone = None  # this machine's database does not know it: no time is meant
     start, end = hours or (0, DAY_MINUTES)
 
-    def shows(visitor: Visitor, now_s: float, query: bytes) -> bool:
+    def shows(seen: Seen) -> bool:
         if zone is None:
             return False
-        local = datetime.fromtimestamp(now_s, UTC).astimezone(zone)
+        local = datetime.fromtimestamp(seen.now_s, zone)
         minute = local.hour * 60 + local.minute
         is_within = start <= minute < end if start <= end else (minute >= start or minute < end)
         if not is_within or not weekdays:
@@ -155,10 +189,8 @@ def _clock_shows(hours: tuple[int, int] | None, weekdays: frozenset[int], timezo
 def _asks_for(parameters: Sequence[Parameter]) -> Test:
     wanted = [(parameter.name, frozenset(parameter.values)) for parameter in parameters]
 
-    def asks(visitor: Visitor, now_s: float, query: bytes) -> bool:
-        if len(query) < 2:
-            return False
-        given = dict(_parameters(query))
+    def asks(seen: Seen) -> bool:
+        given = seen.parameters
         for name, values in wanted:
             value = given.get(name)
             if value is None or (values and value not in values):
@@ -168,8 +200,12 @@ def _asks_for(parameters: Sequence[Parameter]) -> Test:
     return asks
 
 
-def _parameters(query: bytes) -> Iterator[tuple[str, str]]:
-    """Names and decoded values of a query with its question mark; of a repeated name the last one counts."""
-    for part in query[1:].decode("ascii", "replace").split("&", PARAMETERS_MAX)[:PARAMETERS_MAX]:
-        name, _, value = part.partition("=")
-        yield unquote_plus(name), unquote_plus(value)
+def _parameters(query: bytes) -> dict[str, str]:
+    """Names and decoded values of a query with its question mark."""
+    if len(query) < 2:
+        return {}
+    text = query[1:].decode("ascii", "replace")
+    pairs = [part.partition("=") for part in text.split("&", PARAMETERS_MAX)[:PARAMETERS_MAX]]
+    if "%" in text or "+" in text:
+        return {unquote_plus(name): unquote_plus(value) for name, _, value in pairs}
+    return {name: value for name, _, value in pairs}

@@ -31,7 +31,7 @@ def has_dot_segment(rest: bytes) -> bool:
 
 def with_path(location: bytes, rest: bytes) -> bytes:
     """The location with `rest` behind its path; `rest` is raw, begins with a slash and has no dot segment."""
-    end = _end_of(location, b"?#")
+    end = min(at if (at := location.find(mark)) >= 0 else len(location) for mark in (b"?", b"#"))
     return location[:end].removesuffix(b"/") + _ILLEGAL_IN_PATH.sub(_escape, rest) + location[end:]
 
 
@@ -39,15 +39,9 @@ def with_query(location: bytes, query: bytes) -> bytes:
     """The location with `query` behind its own, before its fragment; `query` is raw, with its question mark."""
     if len(query) < 2:
         return location
-    end = _end_of(location, b"#")
-    base = location[:end]
+    base, mark, fragment = location.partition(b"#")
     joint = b"?" if b"?" not in base else b"" if base.endswith((b"?", b"&")) else b"&"
-    return base + joint + _ILLEGAL_IN_QUERY.sub(_escape, query[1:]) + location[end:]
-
-
-def _end_of(location: bytes, marks: bytes) -> int:
-    """Where the first of `marks` stands, or the location's end."""
-    return min((at for mark in marks if (at := location.find(mark)) >= 0), default=len(location))
+    return base + joint + _ILLEGAL_IN_QUERY.sub(_escape, query[1:]) + mark + fragment
 
 
 def _escape(match: re.Match[bytes]) -> bytes:

@@ -8,7 +8,7 @@ May import: `app.links` for what a link is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import NamedTuple
@@ -68,8 +68,7 @@ class Known(NamedTuple):
     wait_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request, as far as decisions read it.
 
     Attributes:

@@ -25,7 +25,7 @@ HEAD_BYTES_MAX = 2_048  # of a longer head only the fields below are kept, so th
 FIELD_BYTES_MAX = 512
 _FORWARDED = re.compile(rb"\r\n(x-forwarded-for|forwarded):[ \t]*([^\r\n]*)", re.IGNORECASE)
 _TELLING = re.compile(rb"\r\n(?:user-agent|accept-language|purpose|sec-purpose|x-moz):[^\r\n]*", re.IGNORECASE)
-_AGENT = re.compile(rb"\r\n[Uu]ser-[Aa]gent:[ \t]*([^\r\n]*)")
+_AGENT = re.compile(rb"\r\nuser-agent:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
 
 class Visitors:
@@ -139,7 +139,11 @@ class Visitor:
     @property
     def agent(self) -> bytes:
         """The User-Agent as sent."""
-        match = _AGENT.search(self._head)
+        head = self._head
+        start = head.find(b"\r\nUser-Agent: ") + 14
+        if start > 13:  # as every browser writes it; five times as fast
+            return head[start : head.find(b"\r", start)].strip(b" \t")
+        match = _AGENT.search(head)
         return b"" if match is None else match[1]
 
 
