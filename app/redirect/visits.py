@@ -36,11 +36,12 @@ class Visits:
         unknown: times that MongoDB did not say.
     """
 
-    def __init__(self, links: LinkStore, breaker: Breaker) -> None:
+    def __init__(self, links: LinkStore, breaker: Breaker, *, limit_s: float = STORE_LIMIT_S) -> None:
         self.spent = 0
         self.unknown = 0
         self._links = links
         self._breaker = breaker
+        self._limit_s = limit_s
         self._waiting = 0
         self._calls = asyncio.Semaphore(CALLS_MAX)
         self._looks: dict[tuple[str, int], asyncio.Task[bool | None]] = {}
@@ -78,7 +79,7 @@ class Visits:
         if not self._breaker.admits():
             return None
         try:
-            async with asyncio.timeout(STORE_LIMIT_S):
+            async with asyncio.timeout(self._limit_s):
                 result = await call()
         except (PyMongoError, OSError, TimeoutError):
             self._breaker.on_failure()
