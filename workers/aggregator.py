@@ -87,7 +87,7 @@ class Aggregator:
         return 0.0 if self._oldest_s is None else max(0.0, self._wall() - self._oldest_s)
 
     async def loop(self) -> bool:
-        """Applies one batch of each source; True when there may be more at once.
+        """Applies one batch of each source; False when everything was read that was there when it began.
 
         Raises:
             PyMongoError: MongoDB does not answer; what was read is read again.
@@ -128,7 +128,7 @@ class Aggregator:
         if reader.is_finished and is_whole:
             await self._retire(source, batch_end)
             return False
-        return bool(records)
+        return not is_whole or len(records) >= RECORDS_MAX
 
     async def _reader(self, source: Source) -> Reader:
         reader = self._readers.get(source.name)

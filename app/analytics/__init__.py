@@ -1,11 +1,14 @@
 """What a bucket is: folding, merging, storing exactly once, moving into days and months, queries."""
 
+from app.analytics.answers import BREAKDOWNS, Share, Stats
 from app.analytics.bucket import NO_LINK_ID, Bucket, BucketKey, Delta, bucket_id, day_number
+from app.analytics.erasure import erase
 from app.analytics.fold import BUCKETS_MAX, Batch, fold
 from app.analytics.ledger import CLICKS_NODE, INDEXES, Ledger
 from app.analytics.moves import MOVED_MAX, Moved, Mover
 from app.analytics.progress import read_as_of
-from app.analytics.query import UNITS, LinkStats, Range, RangeError, link_stats
+from app.analytics.query import BehindError, read_stats
+from app.analytics.ranges import UNITS, Range, RangeError
 from app.analytics.retention import Retention
 from app.analytics.scopes import ALL, CLICKS_SUM, scope_id
 from app.analytics.totals import Totals
@@ -14,6 +17,7 @@ from app.analytics.visitors import estimate_visitors, load_sketches, unite_visit
 
 __all__ = [
     "ALL",
+    "BREAKDOWNS",
     "BUCKETS_MAX",
     "CLICKS_NODE",
     "CLICKS_SUM",
@@ -22,26 +26,29 @@ __all__ = [
     "NO_LINK_ID",
     "UNITS",
     "Batch",
+    "BehindError",
     "Bucket",
     "BucketKey",
     "Delta",
     "Ledger",
-    "LinkStats",
     "LostRaceError",
     "Moved",
     "Mover",
     "Range",
     "RangeError",
     "Retention",
+    "Share",
+    "Stats",
     "Totals",
     "Trace",
     "bucket_id",
     "day_number",
+    "erase",
     "estimate_visitors",
     "fold",
-    "link_stats",
     "load_sketches",
     "read_as_of",
+    "read_stats",
     "scope_id",
     "unite_visitors",
 ]

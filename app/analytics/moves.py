@@ -25,6 +25,7 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from app.analytics.bucket import NO_LINK_ID, Bucket, BucketKey, signed
+from app.analytics.erasure import read_erasures
 from app.analytics.ledger import CLICKS_NODE
 from app.analytics.periods import (
     CLICKS_DAY,
@@ -98,7 +99,7 @@ class Mover:
     async def _take(
         self, session: AsyncClientSession, collection: str, ids: Sequence[str], moved: Moved
     ) -> dict[BucketKey, Bucket]:
-        """Reads and deletes; what was read, by link and day."""
+        """Reads and deletes; what was read and not erased, by link and day."""
         found: defaultdict[BucketKey, list[Bucket]] = defaultdict(list)
         deletes: list[_Write] = []
         size_bytes = 0
@@ -114,7 +115,12 @@ class Mover:
         moved.documents = await self._write(session, collection, deletes)
         if moved.documents != len(deletes):
             raise LostRaceError("a bucket was changed by its aggregator")
-        return {key: Bucket.united(buckets) for key, buckets in found.items()}
+        erased = await read_erasures(self._database, session, {link for link, _ in found})
+        return {
+            (link, day): Bucket.united(buckets)
+            for (link, day), buckets in found.items()
+            if day >= erased.get(link, day)
+        }
 
     async def _add_to_days(self, session: AsyncClientSession, parts: Mapping[BucketKey, Bucket]) -> None:
         stored = await self._stored(session, CLICKS_DAY, [day_id(*key) for key in parts])

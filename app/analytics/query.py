@@ -1,203 +1,224 @@
-"""Statistics of a link: the series in any time zone, and breakdowns.
+"""Statistics of a link, or of many links together, read at one moment.
 
-In: a link, a range, a unit, a zone. Out: `LinkStats`. The series is exact, from minutes; breakdowns cover the whole
-UTC days that the range touches, and the answer says which. Reads are ranges of `_id`, link first; no query without an
-index. May import: stores.
+In: an id (a link's, or a scope's of `app.analytics.scopes`), a range. Out: `Stats`. Everything is read in one snapshot
+of MongoDB: while rollup moves a document, a query sees it where it was or where it is, never in both or neither. Every
+read is a range of `_id`, so its cost is bounded by the range and not by how many links or clicks there are:
+
+    months      at most 120, as `app.analytics.plan` says
+    days        at most 61
+    not moved   of a link: one document per day and aggregator, mostly of today
+                of a scope: one per batch since rollup last moved them; UNMOVED_MAX at most
+
+A query works for some milliseconds in the loop of a process that answers redirects: it lets others have their turn
+after each document. May import: stores.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import OperationFailure
 
-from app.analytics.bucket import EPOCH, Bucket, bucket_id
-from app.analytics.ledger import CHECKPOINTS, CLICKS_NODE
+from app.analytics.answers import BREAKDOWNS, Orphans, Period, Point, Stats, shares
+from app.analytics.bucket import EPOCH, NO_LINK_ID, TALLIES, bucket_id
+from app.analytics.ledger import CLICKS_NODE
+from app.analytics.periods import (
+    CLICKS_DAY,
+    CLICKS_MONTH,
+    DAY_MINUTES,
+    QUARTER_MINUTES,
+    day_id,
+    first_day,
+    is_link,
+    key_of,
+    month_id,
+    months_of,
+)
+from app.analytics.plan import Plan, make_plan
+from app.analytics.progress import read_as_of
+from app.analytics.ranges import Range, RangeError
+from app.analytics.retention import Horizon, read_horizon
+from app.analytics.scopes import CLICKS_SUM
+from app.analytics.series import Series
+from app.analytics.visitors import estimate_visitors, load_sketches, unite_visitors
 from app.stores import Database
 
-__all__ = ["UNITS", "LinkStats", "Range", "RangeError", "link_stats"]
+__all__ = ["BehindError", "read_stats"]
 
-UNITS = ("minute", "hour", "day", "week", "month")
-POINTS_MAX = 5_000
-DAYS_MAX = 3_660
-BREAKDOWN_MAX = 100
-_STEP_S = {"minute": 60, "hour": 3600, "day": 86_400, "week": 7 * 86_400, "month": 28 * 86_400}
-_FIELDS = {
-    "referrers": "referrer",
-    "countries": "country",
-    "devices": "device",
-    "os": "os",
-    "browsers": "browser",
-    "languages": "language",
-    "bot_names": "bot",
-    "variants": "variant",
-}
-DIRECT = "(none)"
+UNMOVED_MAX = 20_000  # documents of a scope, an hour of them while rollup rests; 2 s
+SNAPSHOT_PAUSES_S = (0.01, 0.05, 0.2, 0.5)  # between tries, until a majority has what was just made
+#: SnapshotTooOld, SnapshotUnavailable (MongoDB's error_codes.yml): it took minutes, or a collection was just made.
+_SNAPSHOT_CODES = frozenset({239, 246})
+_unpack_dims = msgspec.msgpack.Decoder(dict[str, dict[str, int]]).decode
 
 
-class RangeError(ValueError):
-    """A range that cannot be shown; `field` names the parameter."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
+class BehindError(Exception):
+    """Rollup has not moved for so long that the answer would cost too much: come again when it works."""
 
 
-class Point(msgspec.Struct, frozen=True):
-    """Clicks of one unit; `t` is its beginning in the zone that was asked for."""
+async def read_stats(
+    database: Database, subject: int, wanted: Range, *, now_s: float, compare: bool = False, orphans: bool = False
+) -> Stats:
+    """Statistics of the link or scope with the id `subject`.
 
-    t: datetime
-    clicks: int
+    Args:
+        now_s: Unix time.
+        compare: also of the period before.
+        orphans: also what nobody's slugs were asked for.
 
-
-class Share(msgspec.Struct, frozen=True):
-    """Clicks of one key."""
-
-    key: str
-    clicks: int
-
-
-class Range(msgspec.Struct, frozen=True, kw_only=True):
-    """From `start` up to, not including, `end`, by `unit` in `zone`. Checked when made by `make`."""
-
-    start: datetime
-    end: datetime
-    unit: str
-    zone: ZoneInfo
-
-    @classmethod
-    def make(cls, start: datetime, end: datetime, unit: str, zone: ZoneInfo) -> Range:
-        """Raises RangeError for an empty range, or one of too many points."""
-        if unit not in UNITS:
-            raise RangeError("unit", "must be one of " + ", ".join(UNITS))
-        if end <= start:
-            raise RangeError("to", "must be later than from")
-        if (end - start).days > DAYS_MAX:
-            raise RangeError("from", f"must be at most {DAYS_MAX} days before to")
-        if (end - start).total_seconds() / _STEP_S[unit] > POINTS_MAX:
-            raise RangeError("unit", f"would make more than {POINTS_MAX} points: ask for a coarser one")
-        return cls(start=start, end=end, unit=unit, zone=zone)
+    Raises:
+        RangeError: the range holds what is not kept any more.
+        BehindError: see there.
+    """
+    if not load_sketches.cache_info().currsize:
+        await asyncio.to_thread(load_sketches)
+    for pause_s in SNAPSHOT_PAUSES_S:
+        try:
+            return await _read_at_once(database, subject, wanted, now_s, compare, orphans)
+        except OperationFailure as error:
+            if error.code not in _SNAPSHOT_CODES:
+                raise
+            await asyncio.sleep(pause_s)
+    return await _read_at_once(database, subject, wanted, now_s, compare, orphans)
 
 
-class LinkStats(msgspec.Struct, kw_only=True):
-    """The answer. `clicks` are people's; `as_of` says how far clicks are counted, None when nothing ever was."""
-
-    clicks: int
-    bots: int
-    heads: int
-    previews: int
-    prefetches: int
-    as_of: datetime | None
-    unit: str
-    series: list[Point]
-    breakdown_from: date
-    breakdown_to: date
-    referrers: list[Share]
-    countries: list[Share]
-    devices: list[Share]
-    os: list[Share]
-    browsers: list[Share]
-    languages: list[Share]
-    bot_names: list[Share]
-    variants: list[Share]
+async def _read_at_once(
+    database: Database, subject: int, wanted: Range, now_s: float, compare: bool, orphans: bool
+) -> Stats:
+    async with database.client.start_session(snapshot=True) as session:
+        as_of = await read_as_of(database, now_s, session)
+        horizon = await read_horizon(database, session)
+        plan = make_plan(wanted, horizon)
+        reader = _Reader(database, session, subject)
+        found = await reader.read(plan, breaks_down=True)
+        previous = await _read_previous(reader, wanted.previous(), horizon) if compare else None
+        nobodys = await _Reader(database, session, NO_LINK_ID).read(plan, breaks_down=True) if orphans else None
+    stats = _stats(wanted, plan, found, as_of)
+    if previous is not None:
+        stats.previous = previous
+    if nobodys is not None:
+        stats.orphans = Orphans(nobodys.tallies["clicks"], shares(nobodys.dims.get("slug", {})))
+    return stats
 
 
-async def link_stats(database: Database, link: int, wanted: Range) -> LinkStats:
-    """Statistics of the link with the id `link`."""
-    first, last = _utc_days(wanted)
-    query = {"_id": {"$gte": bucket_id(link, first, ""), "$lt": bucket_id(link, last + 1, "")}}
-    minutes: Counter[int] = Counter()
-    tallies: Counter[str] = Counter()
-    dims: dict[str, Counter[str]] = {name: Counter() for name in _FIELDS.values()}
-    async for document in database[CLICKS_NODE].find(query):
-        bucket = Bucket.from_document(document)
-        _add_minutes(minutes, document, bucket)
-        tallies.update(bots=bucket.bots, heads=bucket.heads, previews=bucket.previews, prefetches=bucket.prefetches)
-        for name, keys in bucket.dims.items():
-            dims.setdefault(name, Counter()).update(keys)
-    series = _series(minutes, wanted)
-    breakdowns: dict[str, Any] = {field: _shares(dims[name]) for field, name in _FIELDS.items()}
-    return LinkStats(
+async def _read_previous(reader: _Reader, wanted: Range, horizon: Horizon) -> Period:
+    try:
+        found = await reader.read(make_plan(wanted, horizon), breaks_down=False)
+    except RangeError as error:
+        raise RangeError("compare", f"cannot reach back that far: {error.field} {error}") from error
+    series = _points(found.series, wanted)
+    return Period(
+        start=wanted.start,
+        end=wanted.end,
         clicks=sum(point.clicks for point in series),
-        bots=tallies["bots"],
-        heads=tallies["heads"],
-        previews=tallies["previews"],
-        prefetches=tallies["prefetches"],
-        as_of=await _as_of(database),
-        unit=wanted.unit,
+        visitors=estimate_visitors(unite_visitors(found.sketches)),
+        bots=found.tallies["bots"],
         series=series,
-        breakdown_from=EPOCH + timedelta(days=first),
-        breakdown_to=EPOCH + timedelta(days=last),
-        **breakdowns,
     )
 
 
-def _utc_days(wanted: Range) -> tuple[int, int]:
-    """The first and the last UTC day that a range touches, as days since 1970."""
-    first = (wanted.start.astimezone(UTC).date() - EPOCH).days
-    last = ((wanted.end - timedelta(microseconds=1)).astimezone(UTC).date() - EPOCH).days
-    return first, last
+class _Found:
+    """What documents add up to; `tallies`, `dims` and `sketches` of whole days, `series` of the range."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.tallies: Counter[str] = Counter()
+        self.dims: dict[str, dict[str, int]] = {}
+        self.sketches: list[bytes] = []
+        self.series = Series(plan.start, plan.end)
+
+    def add(self, document: Mapping[str, Any]) -> None:
+        """Counts what has no time within the document's days."""
+        for name in TALLIES:
+            if count := document.get(name):
+                self.tallies[name] += count
+        if sketch := document.get("visitors"):
+            self.sketches.append(sketch)
+        if packed := document.get("dims"):
+            for name, keys in _unpack_dims(packed).items():
+                into = self.dims.setdefault(name, {})
+                for key, count in keys.items():
+                    into[key] = into.get(key, 0) + count
 
 
-def _add_minutes(minutes: Counter[int], document: Mapping[str, Any], bucket: Bucket) -> None:
-    day = document["day"]
-    moment = date(day // 10_000, day // 100 % 100, day % 100)
-    base = (moment - EPOCH).days * 1_440
-    for minute, count in bucket.minutes.items():
-        minutes[base + minute] += count
+class _Reader:
+    """Reads documents of one subject in one session."""
+
+    def __init__(self, database: Database, session: AsyncClientSession, subject: int) -> None:
+        self._database = database
+        self._session = session
+        self._subject = subject
+
+    async def read(self, plan: Plan, *, breaks_down: bool) -> _Found:
+        """Everything that a plan names; without breakdowns where they are not wanted, as they are most of the bytes."""
+        found = _Found(plan)
+        left_out = {"link": 0, "rev": 0} if breaks_down else {"link": 0, "dims": 0}
+        await self._read_months(plan, found, left_out)
+        await self._read_days(plan, found, left_out)
+        await self._read_unmoved(plan, found, left_out)
+        return found
+
+    async def _read_months(self, plan: Plan, found: _Found, left_out: dict[str, int]) -> None:
+        if plan.months is None:
+            return
+        first, last = plan.months
+        within = {"$gte": month_id(self._subject, first), "$lte": month_id(self._subject, last)}
+        async for document in self._find(CLICKS_MONTH, within, left_out):
+            base = first_day(months_of(document["month"])) * DAY_MINUTES
+            found.series.add(document.get("minutes", b""), base, QUARTER_MINUTES, plan.quarters_end)
+            found.add(document)
+            await asyncio.sleep(0)
+
+    async def _read_days(self, plan: Plan, found: _Found, left_out: dict[str, int]) -> None:
+        for first, last, is_series_only in plan.days:
+            within = {"$gte": day_id(self._subject, first), "$lte": day_id(self._subject, last)}
+            async for document in self._find(CLICKS_DAY, within, {"minutes": 1} if is_series_only else left_out):
+                _, day = key_of(document["_id"])
+                found.series.add(document.get("minutes", b""), day * DAY_MINUTES)
+                if not is_series_only:
+                    found.add(document)
+                await asyncio.sleep(0)
+
+    async def _read_unmoved(self, plan: Plan, found: _Found, left_out: dict[str, int]) -> None:
+        collection = CLICKS_NODE if is_link(self._subject) else CLICKS_SUM
+        within = {"$gte": bucket_id(self._subject, plan.first, ""), "$lt": bucket_id(self._subject, plan.last + 1, "")}
+        count = 0
+        async for document in self._find(collection, within, left_out):
+            count += 1
+            if count > UNMOVED_MAX:
+                raise BehindError
+            _, day = key_of(document["_id"])
+            found.series.add(document.get("minutes", b""), day * DAY_MINUTES)
+            found.add(document)
+            await asyncio.sleep(0)
+
+    def _find(self, collection: str, within: Mapping[str, str], projection: Mapping[str, int]) -> Any:
+        return self._database[collection].find({"_id": within}, projection, session=self._session)
 
 
-def _series(minutes: Mapping[int, int], wanted: Range) -> list[Point]:
-    """Every unit of the range, empty ones too. Units begin where the zone's own clock says so."""
-    start_s, end_s = wanted.start.timestamp(), wanted.end.timestamp()
-    counts: Counter[float] = Counter()  # by Unix time: two hours that a clock shows alike compare as equal
-    for minute, count in minutes.items():
-        if start_s <= minute * 60 < end_s:
-            moment = datetime.fromtimestamp(minute * 60, wanted.zone)
-            counts[_begin(moment, wanted.unit).timestamp()] += count
-    moment = _begin(wanted.start.astimezone(wanted.zone), wanted.unit)
-    points = []
-    while moment.timestamp() < end_s:
-        points.append(Point(moment, counts.get(moment.timestamp(), 0)))
-        moment = _next(moment, wanted.unit)
-    return points
+def _points(series: Series, wanted: Range) -> list[Point]:
+    begins = list(wanted.beginnings())
+    clicks = series.by_unit([int(begin.timestamp()) // 60 for begin in begins])
+    return [Point(begin, count) for begin, count in zip(begins, clicks, strict=True)]
 
 
-def _begin(moment: datetime, unit: str) -> datetime:
-    """The beginning of the unit that a local time lies in; `fold` keeps the two hours of a change apart."""
-    if unit == "minute":
-        return moment.replace(second=0, microsecond=0)
-    if unit == "hour":
-        return moment.replace(minute=0, second=0, microsecond=0)
-    day = moment.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    if unit == "week":
-        return day - timedelta(days=day.weekday())
-    return day.replace(day=1) if unit == "month" else day
-
-
-def _next(moment: datetime, unit: str) -> datetime:
-    if unit in ("minute", "hour"):
-        later = moment.astimezone(UTC) + timedelta(seconds=_STEP_S[unit])
-        return later.astimezone(moment.tzinfo)
-    if unit == "month":
-        return (moment.replace(day=28) + timedelta(days=4)).replace(day=1)
-    return moment + timedelta(days=7 if unit == "week" else 1)
-
-
-def _shares(keys: Mapping[str, int]) -> list[Share]:
-    """The largest first; what is behind BREAKDOWN_MAX counts as `other`."""
-    ordered = sorted(keys.items(), key=lambda item: (-item[1], item[0]))
-    shares = [Share(key or DIRECT, count) for key, count in ordered[:BREAKDOWN_MAX]]
-    rest = sum(count for _, count in ordered[BREAKDOWN_MAX:])
-    return [*shares, Share("other", rest)] if rest else shares
-
-
-async def _as_of(database: Database) -> datetime | None:
-    """Up to when all nodes' clicks are counted."""
-    rows = database[CHECKPOINTS].find({"as_of": {"$gt": datetime.now(UTC) - timedelta(days=1)}}, {"as_of": 1})
-    times = [row["as_of"] async for row in rows]
-    return min(times) if times else None
+def _stats(wanted: Range, plan: Plan, found: _Found, as_of: datetime | None) -> Stats:
+    series = _points(found.series, wanted)
+    breakdowns: dict[str, Any] = {field: shares(found.dims.get(name, {})) for field, name in BREAKDOWNS.items()}
+    tallies: dict[str, Any] = {name: found.tallies[name] for name in TALLIES if name != "clicks"}
+    return Stats(
+        clicks=sum(point.clicks for point in series),
+        visitors=estimate_visitors(unite_visitors(found.sketches)),
+        as_of=as_of,
+        unit=wanted.unit,
+        series=series,
+        breakdown_from=EPOCH + timedelta(days=plan.first),
+        breakdown_to=EPOCH + timedelta(days=plan.last),
+        **tallies,
+        **breakdowns,
+    )

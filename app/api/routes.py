@@ -10,7 +10,7 @@ from app.api.domains import DomainHandler, DomainsHandler
 from app.api.handler import Handler
 from app.api.keys import KeyHandler, KeysHandler
 from app.api.links import LinkHandler, LinksHandler
-from app.api.stats import LinkStatsHandler
+from app.api.stats import LinkStatsHandler, StatsHandler
 from app.api.system import HealthHandler, ReadyHandler, RobotsHandler, RootHandler
 
 __all__ = ["ROUTES"]
@@ -26,6 +26,7 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (r"/api/v1/links/batch", BatchHandler),
     (rf"/api/v1/links/{_SLUG}", LinkHandler),
     (rf"/api/v1/links/{_SLUG}/stats", LinkStatsHandler),
+    (r"/api/v1/stats", StatsHandler),
     (r"/api/v1/domains", DomainsHandler),
     (r"/api/v1/domains/([A-Za-z0-9.-]{1,253})", DomainHandler),
     (r"/api/v1/keys", KeysHandler),

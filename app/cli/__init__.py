@@ -26,6 +26,7 @@ COMMANDS = {
     "shorten": "app.cli.links:shorten",
     "links": "app.cli.links:links",
     "stats": "app.cli.stats:stats",
+    "erase": "app.cli.stats:erase",
     "keys": "app.cli.keys:keys",
     "journal": "app.cli.journal:journal",
     "audit": "app.cli.audit:audit",

@@ -183,7 +183,8 @@ def _read(path: Path) -> dict[tuple[str, str], Expected]:
 
 def _stats(client: Client, domain: str, slug: str) -> dict[str, Any]:
     now = datetime.now(UTC)
-    wanted = {"unit": "month", "from": (now - YEARS_BACK).isoformat(), "to": (now + DAYS_AHEAD).isoformat()}
+    since = (now - YEARS_BACK).replace(hour=0, minute=0, second=0, microsecond=0)  # old ones are kept by quarters
+    wanted = {"unit": "month", "from": since.isoformat(), "to": (now + DAYS_AHEAD).isoformat()}
     if domain:
         wanted["domain"] = domain
     try:

@@ -45,14 +45,25 @@ class Client:
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """The decoded answer; None for an empty one."""
+        answer = self._ask(method, path, options)
+        return answer.json() if answer.content else None
+
+    def text(self, path: str, **options: Any) -> str:
+        """An answer that is no JSON, as it is."""
+        return self._ask("GET", path, options).text
+
+    def _ask(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._key}"}
         try:
-            answer = self._http.request(method, self.url + path, headers=headers, **options)
+            # A proxy of the environment cannot reach this node's own address.
+            answer = httpx.request(
+                method, self.url + path, headers=headers, timeout=LIMIT_S, trust_env=not self._is_local, **options
+            )
         except httpx.HTTPError as error:
             raise CliError(f"{self.url} does not answer ({error}); is it up? (boltlink up)") from error
-        if answer.is_success:
-            return answer.json() if answer.content else None
-        raise CliError(_reason(answer))
+        if not answer.is_success:
+            raise CliError(_reason(answer))
+        return answer
 
     @staticmethod
     def _kept_key(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""`boltlink stats`: what happened to a link, as a table and a plot in the terminal."""
+"""`boltlink stats` and `boltlink erase`: what happened to links, as a table and a plot in the terminal; and its end."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from app.cli.client import Client
+from app.cli.client import Client, make_console, path_of
 
-__all__ = ["stats"]
+__all__ = ["erase", "stats"]
 
 BAR_CHARACTERS = 40
 SHOWN_MAX = 8
@@ -19,26 +18,77 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 @click.command()
-@click.argument("slug")
+@click.argument("slug", required=False)
+@click.option("--tag", help="All links with this tag together.")
+@click.option("--domain", help="All links of this domain together; with SLUG, the domain that it is of.")
+@click.option("--user", help="All links of this user together.")
 @click.option("--from", "start", help="Begin: 2026-01-31 or 2026-01-31T12:00:00Z.")
 @click.option("--to", "end", help="End, not included.")
 @click.option("--unit", type=click.Choice(["minute", "hour", "day", "week", "month"]), default="day", show_default=True)
 @click.option("--tz", default="UTC", show_default=True, help="Time zone of the units.")
+@click.option("--compare", is_flag=True, help="Also the period before.")
+@click.option("--csv", "table", metavar="TABLE", help="For spreadsheets: series, referrers, countries, browsers, …")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def stats(slug: str, start: str | None, end: str | None, unit: str, tz: str, as_json: bool) -> None:
-    """Show the clicks of SLUG."""
-    wanted = {"unit": unit, "tz": tz} | {k: v for k, v in (("from", start), ("to", end)) if v}
-    found = Client().call("GET", f"/api/v1/links/{slug}/stats", params=wanted)
+def stats(
+    slug: str | None,
+    tag: str | None,
+    domain: str | None,
+    user: str | None,
+    start: str | None,
+    end: str | None,
+    unit: str,
+    tz: str,
+    compare: bool,
+    table: str | None,
+    as_json: bool,
+) -> None:
+    """Show the clicks of SLUG, of many links together, or of all."""
+    given = {"tag": tag, "domain": domain, "user": user, "from": start, "to": end}
+    wanted = {"unit": unit, "tz": tz} | {name: value for name, value in given.items() if value is not None}
+    if compare:
+        wanted["compare"] = "previous"
+    path = "/api/v1/stats" if slug is None else path_of("links", slug) + "/stats"
+    if table is not None:
+        click.echo(Client().text(path, params=wanted | {"format": "csv", "of": table}), nl=False)
+        return
+    found = Client().call("GET", path, params=wanted)
     if as_json:
         click.echo(json.dumps(found))
         return
-    console = Console()
-    console.print(f"[bold]{slug}[/]  {found['clicks']} clicks  {found['bots']} by bots  as of {found['as_of'] or '-'}")
-    console.print(plot(found["series"], unit))
-    for name in ("referrers", "browsers", "os", "devices", "languages", "countries"):
-        if found[name]:
-            shares = ", ".join(f"{share['key']} {share['clicks']}" for share in found[name][:SHOWN_MAX])
-            console.print(f"[cyan]{name:<10}[/] {shares}")
+    show(slug or next((f"{kind} {wanted[kind]}" for kind in ("tag", "domain", "user") if kind in wanted), "all"), found)
+
+
+@click.command()
+@click.argument("slug")
+@click.option("--domain", default="", help="The domain that it is of.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def erase(slug: str, domain: str, yes: bool) -> None:
+    """Erase all statistics of SLUG, also if it is deleted. The link stays as it is."""
+    if not yes:
+        click.confirm(f"Erase the statistics of {slug} for ever?", abort=True)
+    pending = Client().call("DELETE", path_of("links", slug) + "/stats", params={"domain": domain} if domain else {})
+    click.echo(pending["detail"] if pending else f"statistics of {slug} erased")
+
+
+def show(name: str, found: dict[str, Any]) -> None:
+    """Prints an answer."""
+    console = make_console()
+    facts = [f"{found['clicks']} clicks", f"{found['visitors']} visitors", f"{found['bots']} by bots"]
+    if previous := found.get("previous"):
+        facts.append(f"{previous['clicks']} clicks before ({change(found['clicks'], previous['clicks'])})")
+    console.print("  ".join([name, *facts, f"as of {found['as_of'] or '-'}"]))
+    console.print(plot(found["series"], found["unit"]))
+    for title in ("referrers", "browsers", "os", "devices", "languages", "countries"):
+        if found[title]:
+            shares = ", ".join(f"{share['key']} {share['clicks']}" for share in found[title][:SHOWN_MAX])
+            console.print(f"{title:<10} {shares}")
+    if orphans := found.get("orphans"):
+        console.print(f"unknown    {orphans['visits']} visits to slugs that do not exist")
+
+
+def change(now: int, before: int) -> str:
+    """How much more or less than before: +12 %."""
+    return f"{(now - before) / before:+.0%}".replace("%", " %") if before else "new"
 
 
 def plot(series: list[dict[str, Any]], unit: str) -> Table:

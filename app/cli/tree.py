@@ -74,7 +74,7 @@ class Tree:
         }
         parts = [f"embedded-{name}.conf" for name in self.engines]
         parts.append("aggregator.conf" if self.settings.aggregators == 1 else "aggregators.conf")
-        parts.append("announcer.conf")
+        parts += ["announcer.conf", "rollup.conf"]
         return {
             **os.environ,
             **paths,

@@ -23,7 +23,7 @@ def test_status_names_every_program(running: Tree) -> None:
     assert report["url"] == running.url
     assert report["ready"] is True
     names = {process["name"] for process in report["processes"]}
-    assert {"redis", "mongod", "aggregator", "announcer", "web_0", "web_1"} <= names
+    assert {"redis", "mongod", "aggregator", "announcer", "rollup", "web_0", "web_1"} <= names
     for process in report["processes"]:
         assert set(process) == {
             *("name", "pid", "state", "uptime_s", "cpu_percent", "memory_bytes", "restarts"),
@@ -32,7 +32,7 @@ def test_status_names_every_program(running: Tree) -> None:
         assert process["memory_bytes"] > 0
 
 
-@pytest.mark.parametrize("name", ["web_0", "aggregator", "announcer", "redis", "mongod"])
+@pytest.mark.parametrize("name", ["web_0", "aggregator", "announcer", "rollup", "redis", "mongod"])
 def test_killed_program_comes_back_and_slugs_still_answer(running: Tree, name: str) -> None:
     slug = running.shorten(TARGET)
     before = {process["name"]: process for process in running.status()["processes"]}
