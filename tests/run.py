@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
         print("no C compiler: the compiled hot path was not tested")
         return 0
     print(f"compiled: {', '.join(str(path.relative_to(ROOT)) for path in built())}")
-    return pytest(HOT_TESTS)
+    return pytest(["-n", "2", *HOT_TESTS])
 
 
 if __name__ == "__main__":
