@@ -92,7 +92,7 @@ def case_table(case: Case, rows: Rows, l1_share: float | None = None) -> str:
             f"| {median(runs, 'server_share'):.0%} | {load:.0%}{mark} | {quantiles} |"
         )
     notes = _notes(case, rows)
-    if l1_share is not None and l1_share < L1_SHARE_ALL:
+    if case.status == "302" and l1_share is not None and l1_share < L1_SHARE_ALL:
         notes.append(f"of BoltLink's look-ups {l1_share:.1%} were answered from memory")
     return "\n".join([*lines, *[""] * bool(notes), *(f"- {note}" for note in notes)]) + "\n"
 
