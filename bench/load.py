@@ -68,6 +68,7 @@ class Run:
         server_share, load_share: how busy the server and the load were, of one CPU.
         foreign_share: how much of both CPUs others took, the machine around a virtual one included.
         clicks: records that the journal got; None where there is none.
+        number: of the round.
     """
 
     rate: float
@@ -85,6 +86,7 @@ class Run:
     load_share: float = 0.0
     foreign_share: float = 0.0
     clicks: int | None = None
+    number: int = 0
 
 
 def build_generator() -> Path:

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--case", action="append", help=f"measure this one (may be repeated): {names}")
     parser.add_argument("--servers", action="append", help="only servers with this in their name (may be repeated)")
     parser.add_argument("--seconds", type=float, default=0.5, help="of each run (default 0.5)")
-    parser.add_argument("--rounds", type=int, default=9, help="how often each server is asked (default 9)")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each server is asked (default 7)")
     parser.add_argument("--patience", type=int, default=2, help="repeats of a run that others disturb (default 2)")
     parser.add_argument("--aggregator", choices=("stopped", "running"), default="stopped", help="beside the load")
     parser.add_argument("--hot-links", type=int, help="BOLTLINK_HOT_LINKS where all links are to be in memory")

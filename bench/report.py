@@ -39,8 +39,9 @@ def ratios(by: str, runs: Sequence[Run], base: Sequence[Run]) -> list[float]:
         by: "rate", "cpu" or "p99".
     """
     field = {"rate": "rate", "cpu": "cpu_us", "p99": "p99"}[by]
-    pairs = [(getattr(run, field), getattr(other, field)) for run, other in zip(runs, base, strict=False)]
-    return [mine / theirs if by == "rate" else theirs / mine for mine, theirs in pairs if mine and theirs]
+    theirs = {run.number: getattr(run, field) for run in base}
+    pairs = [(getattr(run, field), theirs.get(run.number, 0.0)) for run in runs]
+    return [mine / other if by == "rate" else other / mine for mine, other in pairs if mine and other]
 
 
 def base_of(case: Case, row: str, rows: Rows) -> str | None:
@@ -58,8 +59,8 @@ def findings(case: Case, rows: Rows) -> list[str]:
     """
     found = []
     for row, runs in rows.items():
-        for number, run in enumerate(runs, 1):
-            where = f"{case.name}, {row}, round {number}"
+        for run in runs:
+            where = f"{case.name}, {row}, round {run.number}"
             redirects = run.statuses.get(case.status, 0) if case.tool == "generator" else run.answered
             apis = run.statuses.get("200", 0) if row.endswith(MIXED) else 0
             others = run.answered - redirects - apis

@@ -28,11 +28,17 @@ API = next(case for case in CASES if case.name == "api")
 
 
 def at(rates: list[float], **changes: object) -> list[Run]:
-    return [replace(RUN, rate=rate, **changes) for rate in rates]  # type: ignore[arg-type]
+    return [replace(RUN, rate=rate, number=number, **changes) for number, rate in enumerate(rates)]  # type: ignore[arg-type]
 
 
 def test_ratio_is_taken_round_by_round() -> None:
     assert ratios("rate", at([50.0, 100.0]), at([100.0, 400.0])) == [0.5, 0.25]
+
+
+def test_server_that_was_left_out_of_a_round_is_compared_in_the_others() -> None:
+    base = at([100.0, 200.0, 400.0])
+    assert ratios("rate", [replace(RUN, rate=100.0, number=2)], base) == [0.25]
+    assert ratios("rate", [replace(RUN, rate=100.0, number=3)], base) == []
 
 
 def test_ratio_by_cpu_is_better_when_less_is_spent() -> None:
@@ -70,7 +76,7 @@ def test_mixture_is_compared_with_the_same_server_without() -> None:
     ],
 )
 def test_worthless_run_is_named(run: Run, text: str) -> None:
-    (found,) = findings(LINKS, {COMPILED: [RUN, run]})
+    (found,) = findings(LINKS, {COMPILED: [RUN, replace(run, number=2)]})
     assert found.startswith(f"links, {COMPILED}, round 2: ")
     assert text in found
 
