@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,15 @@ def _sample(server: Server, asked: int) -> Sample:
 
 
 def growth(samples: Sequence[Sample]) -> float:
-    """Anonymous bytes for each million of requests, by least squares over the samples behind the first SETTLED."""
-    settled = samples[1 + SETTLED :]
-    if len(settled) < 2:
-        return 0.0
-    requests = [sample["requests"] / 1e6 for sample in settled]
-    return statistics.linear_regression(requests, [sample["anonymous"] for sample in settled]).slope
+    """Anonymous bytes for each million of requests, behind the first SETTLED samples.
+
+    The median of the slopes between any two (Theil and Sen): one step, as when a dictionary doubles, is no growth.
+    """
+    slopes = [
+        (later["anonymous"] - earlier["anonymous"]) / (later["requests"] - earlier["requests"]) * 1e6
+        for earlier, later in combinations(samples[1 + SETTLED :], 2)
+    ]
+    return statistics.median(slopes) if slopes else 0.0
 
 
 def is_reached(samples: Sequence[Sample]) -> bool:

@@ -23,6 +23,10 @@ def test_growth_is_counted_from_when_the_table_has_settled() -> None:
     assert growth(samples(*filling)) == 0
 
 
+def test_one_step_is_no_growth() -> None:
+    assert growth(samples(40.0, 70.0, 80.0, 80.0, 80.0, 80.0, 80.0, 83.5)) == 0
+
+
 def test_too_much_is_not_reached_and_growth_neither() -> None:
     filling = [40.0, 70.0, 80.0]
     assert is_reached(samples(*filling, 80.0, 80.0, 80.0))
