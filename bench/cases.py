@@ -43,6 +43,7 @@ class Case:
         kinds: rows for each server: a suffix of its name.
         warm: links asked for before the first round, 16 at a time, so that BoltLink has them in memory.
         is_own_base: ratios are taken of the server's own first row rather than of `base`.
+        is_on_request: only measured when it is named, because making its links takes long.
         stretch: how much longer than others it is asked: the last 0.1 % need many requests to be known.
         p99_ms: the 99th percentile that BoltLink's rows are to stay below.
     """
@@ -61,6 +62,7 @@ class Case:
     goals: tuple[Goal, ...] = ()
     p99_ms: float | None = None
     stretch: float = 1.0
+    is_on_request: bool = False
     numbers: Callable[[], array[int]] = lambda: permutation(1_000)
 
 
@@ -114,6 +116,15 @@ CASES = (
         links=1_000_000,
         warm=100_000,
         numbers=lambda: permutation(1_000_000),
+    ),
+    Case(
+        "ten-million",
+        "10,000,000 links, uniform, 100,000 in memory, a million in Redis",
+        (NGINX, *_FEW),
+        links=10_000_000,
+        warm=100_000,
+        is_on_request=True,
+        numbers=lambda: permutation(10_000_000),
     ),
     Case("unknown", "Slugs that nobody has", (NGINX_MAP, GO, *MINE), base=NGINX_MAP, status="404", warm=0),
     Case(

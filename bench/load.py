@@ -68,6 +68,7 @@ class Run:
         server_share, load_share: how busy the server and the load were, of one CPU.
         foreign_share: how much of both CPUs others took, the machine around a virtual one included.
         clicks: records that the journal got; None where there is none.
+        anonymous_bytes: what BoltLink's process held after it (RssAnon); 0 for others.
         number: of the round.
     """
 
@@ -86,6 +87,7 @@ class Run:
     load_share: float = 0.0
     foreign_share: float = 0.0
     clicks: int | None = None
+    anonymous_bytes: int = 0
     number: int = 0
 
 

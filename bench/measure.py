@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.cases import Case, traffic_of
 from bench.load import Run, Traffic, run_generator, run_wrk
-from bench.machine import wait_for_quiet
+from bench.machine import resident_bytes, wait_for_quiet
 from bench.product import COUNTS_OLD_S, Product
 from bench.profiler import profile
 from bench.report import FOREIGN_SHARE
@@ -91,6 +91,7 @@ def _run_once(case: Case, server: Server, traffic: Traffic, seconds: float) -> R
         run = run_generator(server.port, server.pid, traffic, seconds=seconds)
     if server.product is not None:
         run.clicks = server.product.take_clicks()
+        run.anonymous_bytes = resident_bytes(server.pid)["RssAnon"]
     server.tidy()
     return run
 

@@ -35,6 +35,7 @@ __all__ = ["COUNTS_OLD_S", "KEY", "Product", "compile_hot_path", "start"]
 
 KEY = "blk_bench_only_bench_only_bench_only"
 FILL_STEP = 5_000  # links at once
+IN_REDIS_MAX = 1_000_000  # about what an embedded Redis holds
 READ_STEP = 50_000  # records at once
 READY_S = 60.0
 APPLIED_S = 600.0
@@ -158,10 +159,8 @@ class Product:
         store, cache = LinkStore(database), LinkCache(client)
         for first in range(0, links, FILL_STEP):
             step = [_link(number) for number in range(first, min(links, first + FILL_STEP))]
-            await asyncio.gather(
-                *(store.insert(link) for link in step),
-                cache.put_many([(link.key, link.cached()) for link in step]),
-            )
+            cached = [(link.key, link.cached()) for link in step if first < IN_REDIS_MAX]
+            await asyncio.gather(*(store.insert(link) for link in step), cache.put_many(cached))
         await client.aclose()
         await database.client.close()
 

@@ -85,12 +85,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def select(names: Sequence[str] | None) -> list[Case]:
-    """The cases of these names, else all, those that share servers together. Ends the program at a wrong name."""
+    """The cases of these names, else all that are not only on request, those that share servers together. Ends the program at a wrong name."""
     known = {case.name: case for case in CASES}
     wrong = [name for name in names or () if name not in known]
     if wrong:
         raise SystemExit(f"no case {', '.join(wrong)}; there are {', '.join(known)}")
-    return sorted((known[name] for name in names or known), key=lambda case: case.links)
+    chosen = [known[name] for name in names] if names else [case for case in CASES if not case.is_on_request]
+    return sorted(chosen, key=lambda case: case.links)
 
 
 def _measure(options: argparse.Namespace) -> None:

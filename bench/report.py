@@ -20,6 +20,8 @@ __all__ = ["BUSY_SHARE", "FOREIGN_SHARE", "case_table", "findings", "goal_lines"
 BUSY_SHARE = 0.95
 #: Above this share, others on the machine have disturbed a run.
 FOREIGN_SHARE = 0.05
+#: With more links than that, how much memory they take is said.
+LINKS_AS_SHIPPED = 100_000
 #: From this share on a case counts as answered from memory; the rest are look-ups in the background.
 L1_SHARE_ALL = 0.995
 
@@ -112,6 +114,13 @@ def _notes(case: Case, rows: Rows) -> list[str]:
     disturbed = sum(run.foreign_share > FOREIGN_SHARE for run in runs)
     if disturbed:
         notes.append(f"in {disturbed} of {len(runs)} runs others took more than {FOREIGN_SHARE:.0%} of the CPUs")
+    if case.links > LINKS_AS_SHIPPED:
+        for row, of_row in rows.items():
+            held = [run.anonymous_bytes / 1e6 for run in of_row if run.anonymous_bytes]
+            if held:
+                notes.append(
+                    f"{row} held {held[0]:.0f} MB after its first run, {held[-1]:.0f} after its last (RssAnon)"
+                )
     if case.by == "p99":
         late = max(run.late_ms for run in runs)
         notes.append(f"the load itself was late by at most {late:.2f} ms (p99), which is in the figures above")

@@ -16,7 +16,7 @@ from bench.servers import GO, NGINX, NODE, TORNADO, available
 
 def test_cases_that_share_servers_are_measured_together() -> None:
     chosen = select(None)
-    assert {case.name for case in chosen} == {case.name for case in CASES}
+    assert {case.name for case in CASES} - {case.name for case in chosen} == {"ten-million"}
     links = [case.links for case in chosen]
     assert links == sorted(links)
 

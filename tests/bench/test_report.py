@@ -89,6 +89,13 @@ def test_clicks_of_wrk_may_be_those_under_way() -> None:
     assert findings(case, {COMPILED: [replace(run, clicks=199)]}) != []
 
 
+def test_memory_is_said_where_there_are_more_links_than_shipped_for() -> None:
+    million = next(case for case in CASES if case.name == "million")
+    rows = {COMPILED: [replace(RUN, anonymous_bytes=300_000_000), replace(RUN, anonymous_bytes=301_000_000)]}
+    assert f"- {COMPILED} held 300 MB after its first run, 301 after its last (RssAnon)" in case_table(million, rows)
+    assert "RssAnon" not in case_table(LINKS, rows)
+
+
 def test_figure_is_reached_or_not() -> None:
     rows = {NGINX: at([100.0]), COMPILED: at([105.0]), INTERPRETED: at([84.0])}
     lines = goal_lines({"links": rows})
