@@ -85,7 +85,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def select(names: Sequence[str] | None) -> list[Case]:
-    """The cases of these names, else all that are not only on request, those that share servers together. Ends the program at a wrong name."""
+    """The cases of these names, else all but those on request, in the order of servers they share.
+
+    Ends the program at a wrong name.
+    """
     known = {case.name: case for case in CASES}
     wrong = [name for name in names or () if name not in known]
     if wrong:

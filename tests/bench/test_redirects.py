@@ -36,14 +36,14 @@ def test_missing_tool_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_short_comparison_is_kept_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--case", "one", "--servers", "Tornado", "--rounds", "2", "--seconds", "0.1"]
+    words = ["--case", "links", "--servers", "Tornado", "--rounds", "2", "--seconds", "0.1"]
     words += ["--patience", "0", "--out", str(tmp_path)]
     assert main(words) == 0
     shown = capsys.readouterr()
     assert f"| {TORNADO} |" in shown.out
     assert shown.out.strip() == (tmp_path / "redirects.md").read_text().strip()
     kept = json.loads((tmp_path / "redirects.json").read_text())
-    assert [run["statuses"].keys() for run in kept["one"]["rows"][TORNADO]] == [{"302"}, {"302"}]
+    assert [run["statuses"].keys() for run in kept["links"]["rows"][TORNADO]] == [{"302"}, {"302"}]
     assert main(["--report", "--json", "--out", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out) == kept
 
