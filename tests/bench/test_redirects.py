@@ -36,7 +36,7 @@ def test_missing_tool_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_short_comparison_is_kept_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--case", "links", "--servers", "Tornado", "--rounds", "2", "--seconds", "0.1"]
+    words = ["--case", "links", "--servers", "Tornado", "--rounds", "4", "--seconds", "0.1"]
     words += ["--patience", "0", "--out", str(tmp_path)]
     assert main(words) == 0
     shown = capsys.readouterr()
