@@ -27,9 +27,9 @@ bench: $(VENV)/.benches  ## Compare redirects with peers on this machine (15 min
 	$(BIN)/python -m bench.redirects
 
 bench-tools:  ## Install what bench compares with (Debian, as root); starts no service
-	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d
+	@policy=/usr/sbin/policy-rc.d; \
+	[ -e $$policy ] || { trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; }; \
 	apt-get update -qq && apt-get install -y --no-install-recommends wrk nginx-light golang-go nodejs gcc libc6-dev
-	rm -f /usr/sbin/policy-rc.d
 
 clean:  ## Remove what was built; keeps var/ (your data)
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
