@@ -5,7 +5,8 @@ A writer that dies between MongoDB and Redis so costs about a second. One is act
 
     batch      keys that changed are read again (majority), put if newer, and published
     mark       once a second Redis is told how far everything is done, in words never used before, if it still says what
-               it was told last. If not, it came back with old data: the stream is followed again from where that ends
+               it was told last. If not, it came back with old data: the stream is followed again from where that ends.
+               A Redis without a mark was emptied, or is older than any: its links are deleted
     look back  then, at batches older than LOOK_BACK_S: does Redis still say so? Else they are announced again
     keep       the token behind the last batch that was looked back at goes into the lease
 
@@ -81,6 +82,7 @@ class Announcer:
         self._tended_s = float("-inf")
         self._cursor: int | None = None  # of a pass that forgets every link; None: none is under way
         self._second_pass_s: float | None = None
+        self._tells = False  # whether everyone is told after a pass
 
     async def open(self) -> None:
         """Follows from behind the older of what is kept and what Redis has seen."""
@@ -89,7 +91,9 @@ class Announcer:
         self._cursor = self._second_pass_s = None
         self._done = self._lease.kept.get("token")
         self._mark = await self._cache.announced()
-        if self._mark is not None:
+        if self._mark is None:
+            self._clear(tell=False)
+        else:
             noted = token_of(self._mark)
             self._done = noted if self._done is None else min(noted, self._done)
         try:
@@ -148,7 +152,7 @@ class Announcer:
         self._marks += 1
         mark = f"{self._done or ''} {self._lease.epoch} {self._marks}"
         if not await self._cache.mark_announced(self._mark, mark):
-            get_logger().warning("Redis came back with old data, later changes are announced again")
+            get_logger().warning("Redis forgot something, changes are announced again")
             await self.open()
             return
         self._mark = mark
@@ -177,9 +181,12 @@ class Announcer:
         get_logger().warning("changes cannot be followed, all links are read again", reason=str(reason)[:200])
         self._batches.clear()
         self._pending = 0
-        self._done = self._second_pass_s = None
+        self._done = None
         await self._feed.open(None)
-        self._cursor = 0
+        self._clear(tell=True)
+
+    def _clear(self, *, tell: bool) -> None:
+        self._cursor, self._second_pass_s, self._tells = 0, None, tell
 
     async def _clear_step(self, cursor: int) -> None:
         """A second pass follows, for what readers that were under way during the first one put back after it."""
@@ -187,7 +194,8 @@ class Announcer:
         self._cursor = following or None
         if following:
             return
-        await self._cache.announce_all()
+        if self._tells:
+            await self._cache.announce_all()
         if self._second_pass_s is None:
             self._second_pass_s = self._monotonic() + LOOK_BACK_S
         else:

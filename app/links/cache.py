@@ -34,8 +34,8 @@ ABSENCE_LIFE_S = 60  # scanners of slugs fill Redis with absences, and a lost an
 LIFE_JITTER_S = 600  # so that what was read together does not end together
 
 _MARK = """
-local current = redis.call('GET', KEYS[1])
-if current and current ~= ARGV[1] then
+local current = redis.call('GET', KEYS[1]) or ''
+if current ~= ARGV[1] then
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[2])
@@ -137,7 +137,7 @@ class LinkCache:
         await self._client.publish(CHANNEL, encode_message([]))
 
     async def mark_announced(self, before: str | None, mark: str) -> bool:
-        """Notes `mark` in Redis; False, and nothing is noted, if it says anything else than `before`."""
+        """Notes `mark` in Redis; False, and nothing is noted, unless it says `before`, or nothing when that is None."""
         # Compared by Redis itself: it may be restarted, from an old snapshot, between any two calls.
         return bool(await self._client.eval(_MARK, 1, ANNOUNCED, before or "", mark))
 

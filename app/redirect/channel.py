@@ -6,6 +6,8 @@ In: messages on Redis's channel `links`. Out: `resolver.on_change`, and `table.e
     DEAF  nothing was heard: entries are valid for DEAF_ENTRY_S only, so that a banned link ends within 5 s as long as
           a store can be asked; a new subscription ends it, after all entries were expired once more
 
+A new subscription may be one to a Redis that came back with old links; the announcer notices and mends that within two
+seconds. And a read that began before it may end after it. So what is known DOUBT_S after it is expired a second time.
 Each process publishes a beat a second and hears its own, so silence means that this process cannot hear.
 After a gap, what was known is read again in the background, a step a second, before it is asked for.
 May import: links, stores.
@@ -28,6 +30,7 @@ from app.redirect.table import Table
 __all__ = ["Channel"]
 
 BEAT_S = 1.0
+DOUBT_S = 3.0
 SILENCE_S = 3.0
 DEAF_ENTRY_S = 4.0  # with a beat of the watch, below the promised 5 s
 RETRY_S = 0.25
@@ -58,6 +61,7 @@ class Channel:
         self._wall = wall
         self._heard_s = float("-inf")
         self._expired_s = monotonic()
+        self._doubts_until_s: float | None = None
         self._cycle: list[bytes] = []
 
     async def run(self) -> None:
@@ -93,6 +97,7 @@ class Channel:
         if message["type"] == "subscribe":
             self._gap()
             self.is_live = True
+            self._doubts_until_s = self._monotonic() + DOUBT_S
         elif message["type"] == "message":
             for name, version in decode_message(message["data"]) or ():
                 self.messages += 1
@@ -111,8 +116,12 @@ class Channel:
         now_s = self._monotonic()
         if self.is_live and now_s - self._heard_s > SILENCE_S:
             self.is_live = False
+            self._doubts_until_s = None  # everything ends sooner than that from now on
             self._gap()
         elif not self.is_live and now_s - self._expired_s >= DEAF_ENTRY_S:
+            self._gap()
+        elif self._doubts_until_s is not None and now_s >= self._doubts_until_s:
+            self._doubts_until_s = None
             self._gap()
         if self.is_live:
             self._refresh()

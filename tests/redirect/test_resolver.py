@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.links import Cached, CachedLink, Catalog, Link, LinkCache, LinkState, LinkStore
+from app.links import Cached, CachedLink, Catalog, Link, LinkCache, LinkState, LinkStore, encode_message
 from app.redirect import Channel, Decision, Request, Resolver, Table, Visitor, Visitors, decide
 from app.stores import Breaker, BreakerState, open_mongodb, open_redis
 from tests.conftest import Engines, Stores, wait_until
@@ -259,6 +259,26 @@ def test_a_new_subscription_expires_what_may_have_changed_unheard(with_stores: C
         await wait_until(lambda: b"abc" in reader.table.hot)  # read again in the background
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+    with_stores(scenario)
+
+
+def test_what_is_known_soon_after_a_new_subscription_is_doubted_once_more(with_stores: Callable[..., None]) -> None:
+    async def scenario(stores: Stores) -> None:
+        now = 1_000.0
+        reader = Reader(stores)
+        channel = channel_of(reader, stores, lambda: now)
+        entry = bytes(12) + TARGET.encode()
+        kept = []
+        channel.on_message({"type": "subscribe"})
+        for _ in range(5):
+            reader.table.put(b"abc", entry)
+            now += 1.0
+            channel.on_message({"type": "message", "data": encode_message([])})
+            channel.watch()
+            kept.append(b"abc" in reader.table.hot)
+        assert kept == [True, True, False, True, True]
+        await reader.resolver.close()
 
     with_stores(scenario)
 

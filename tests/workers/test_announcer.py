@@ -171,13 +171,32 @@ def test_what_redis_lost_and_a_late_reader_put_back_is_mended(with_stores: With)
                 while await held(node, "/abc") != new.cached():
                     await node.turn(0.0)
             await heard()
-            await stores.redis.flushall()
+            await stores.redis.delete("l:/abc")  # evicted
             await node.cache.put_many([("/abc", old.cached())])  # read before the change, put after the loss
             for _ in range(4):
                 await node.turn()
             assert await held(node, "/abc") == new.cached()
             assert ("/abc", 9) in await heard()
             assert node.work.counts.mended == 1
+
+    with_stores(scenario)
+
+
+def test_redis_that_knows_nothing_of_a_mark_is_emptied(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with node_of(stores) as node, hearing(stores) as heard:
+            old = await node.store.insert(link("abc", 5))
+            await node.settle()
+            await heard()
+            await stores.redis.flushall()
+            await node.cache.put_many([("/abc", old.cached())])  # as from a snapshot older than any mark
+            async with asyncio.timeout(30):
+                while await held(node, "/abc") is not None:
+                    await node.turn()
+            for _ in range(4):
+                await node.turn()
+            assert await stores.redis.get("links:announced") is not None
+            assert ("", 0) not in await heard()  # what processes know is not in doubt
 
     with_stores(scenario)
 
