@@ -27,6 +27,7 @@ COMMANDS = {
     "links": "app.cli.links:links",
     "stats": "app.cli.stats:stats",
     "erase": "app.cli.stats:erase",
+    "domains": "app.cli.domains:domains",
     "keys": "app.cli.keys:keys",
     "journal": "app.cli.journal:journal",
     "audit": "app.cli.audit:audit",

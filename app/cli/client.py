@@ -53,12 +53,9 @@ class Client:
         return self._ask("GET", path, options).text
 
     def _ask(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self._key}"}
+        headers = {"Authorization": f"Bearer {self._key}", **options.pop("headers", {})}
         try:
-            # A proxy of the environment cannot reach this node's own address.
-            answer = httpx.request(
-                method, self.url + path, headers=headers, timeout=LIMIT_S, trust_env=not self._is_local, **options
-            )
+            answer = self._http.request(method, self.url + path, headers=headers, **options)
         except httpx.HTTPError as error:
             raise CliError(f"{self.url} does not answer ({error}); is it up? (boltlink up)") from error
         if not answer.is_success:
