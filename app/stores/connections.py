@@ -18,6 +18,8 @@ from pymongo.write_concern import WriteConcern
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from app.stores.driver import mend_waits
+
 __all__ = ["DATABASE_NAME", "Database", "open_mongodb", "open_redis"]
 
 DATABASE_NAME = "boltlink"
@@ -42,6 +44,7 @@ def open_redis(url: str) -> redis.asyncio.Redis:
 
 def open_mongodb(url: str) -> Database:
     """The database that the URL names, or `boltlink`: majority writes, reads from the primary."""
+    mend_waits()
     client: AsyncMongoClient[Mapping[str, Any]] = AsyncMongoClient(
         url,
         serverSelectionTimeoutMS=MONGODB_SELECT_MS,
