@@ -1,4 +1,4 @@
-"""Compiles the functions that run for every redirect, where there is a C compiler; without one they are interpreted."""
+"""Compiles what runs for every redirect and click, where there is a C compiler; without one it is interpreted."""
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -9,6 +9,7 @@ HOT = [
     "app/front/connection.py",
     "app/front/listener.py",
     "app/journal/writer.py",
+    "app/agents/fields.py",
 ]
 
 extensions = cythonize(

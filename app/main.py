@@ -33,7 +33,7 @@ from app.analytics import INDEXES as CLICK_INDEXES
 from app.api import Services, make_application
 from app.front import Gate, Listener, TornadoExchange
 from app.gauges import Gauges
-from app.journal import Journal, create_source
+from app.journal import Journal, Source, create_source, note_faults
 from app.lifeline import take_lock
 from app.limits import Buckets, Limiter
 from app.links import INDEXES as LINK_INDEXES
@@ -238,11 +238,15 @@ class WebProcess:
         self._ours.update(own_authorities(self.settings, names))
 
     def _open_journal(self) -> Journal:
-        source, self._source_lock = create_source(
-            self.settings.state_dir / "journal", self.name, secrets.token_bytes(8)
-        )
+        """The journal of this run; off, so that redirects go on, if the last one was killed by its disk."""
         room = int(shutil.disk_usage(self.settings.state_dir).total * JOURNAL_DISK_SHARE)
-        return Journal(source, bytes_max=min(room, JOURNAL_BYTES_MAX))
+        if note_faults(run_dir(self.settings) / f"{self.name}.faults"):
+            self._log.error("journal off: the process before died of SIGBUS; clicks are dropped until the next restart")
+            room = 0
+        return Journal(*self._make_source(), bytes_max=min(room, JOURNAL_BYTES_MAX), make_source=self._make_source)
+
+    def _make_source(self) -> tuple[Source, int]:
+        return create_source(self.settings.state_dir / "journal", self.name, secrets.token_bytes(8))
 
     def _keep_journal(self) -> None:
         """The upkeep thread: the next segment when it is wanted, to disk once a second."""
@@ -295,6 +299,7 @@ class WebProcess:
         while True:
             now_s = time.time()
             self.gate.tick(now_s, int(time.monotonic()))
+            self.journal.tick(int(now_s * 1000))
             self.gauges.publish()
             before_s = time.monotonic()
             pause_s = 1.0 - now_s % 1.0

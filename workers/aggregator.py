@@ -2,8 +2,17 @@
 
 In: `<state>/journal/*`, as web processes append to it. Out: `clicks_node` and checkpoints, exactly once
 (`app.analytics.ledger`); then the applied segments are given back.
+
+    gather   a chunk of each source in turn, folded into one batch, until it is full or there is no more
+    prepare  the batch's buckets, in memory
+    commit   one transaction, while the next batch is gathered and prepared
+
+A batch waits until it is full or COALESCE_S have passed since the last one began, so a link that is clicked all the
+time is written twice a second, not ten times; the first click after a pause does not wait. Whatever fails, the batches
+in memory are dropped and read again from the checkpoints.
+
 A source belongs to one aggregator for life, by a hash of its name; a lock on the aggregator's slot keeps a second one
-of the same slot out. One `loop` reads, folds and applies what is there; the driver waits, beats and stops.
+of the same slot out.
 
 kill -9 anywhere: the transaction happened or not, the checkpoint says which, and the next run goes on there.
 May import: everything below it.
@@ -12,30 +21,45 @@ May import: everything below it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import secrets
 import sys
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pymongo.errors import PyMongoError
 
-from app.agents import TraitsReader
-from app.analytics import Ledger, LostRaceError, fold
-from app.journal import SEGMENT_BYTES, Reader, Record, Source, list_sources
+from app.agents import CountryFinder, TraitsReader
+from app.analytics import (
+    BUCKETS_MAX,
+    BucketKey,
+    Folding,
+    Gathered,
+    Intake,
+    Ledger,
+    LostRaceError,
+    Prepared,
+    Salts,
+    TooLargeError,
+    UnknownOutcomeError,
+)
 from app.lifeline import take_lock
 from app.observe import Metrics, get_logger
 from app.process import node_id, run_program
 from app.settings import Settings
-from app.stores import mongodb_url, open_mongodb, run_dir
+from app.stores import Database, mongodb_url, open_mongodb, run_dir
 
-__all__ = ["Aggregator", "AggregatorCounts"]
+__all__ = ["Aggregator", "AggregatorCounts", "calm_collector"]
 
-RECORDS_MAX = 20_000  # read at once: 10 MB of heads
+COALESCE_S = 0.5  # between the beginnings of two commits, unless a batch is full
 PAUSE_S = 0.1  # between looks at journals that had nothing new
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0)  # after failures in a row
+NOTE_S = 1.0  # between two words of an idle aggregator on how far statistics reach
+PUBLISH_S = 1.0  # between two publications of counts
+REFRESH_S = 60.0  # between two looks at the file of countries
 
 
 @dataclass(slots=True)
@@ -43,145 +67,202 @@ class AggregatorCounts:
     """Plain counts since the start."""
 
     applied: int = 0
-    damaged: int = 0
     batches: int = 0
     lost_races: int = 0
+    set_aside: int = 0
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A batch whose transaction runs."""
+
+    prepared: Prepared
+    records: int
+    task: asyncio.Task[bool]
 
 
 class Aggregator:
-    """The sources of one slot.
+    """The clicks of one slot's sources, on their way to one ledger.
 
     Args:
-        journal: `<state>/journal`.
-        slot: this aggregator's number, from 0.
-        slots: how many there are.
-        wall: Unix time in seconds.
+        monotonic: seconds that only grow.
+        buckets_max: of one batch.
+        coalesce_s: see COALESCE_S.
     """
 
     def __init__(
         self,
         *,
-        journal: Path,
+        intake: Intake,
         ledger: Ledger,
-        traits: TraitsReader,
-        slot: int,
-        slots: int,
-        wall: Callable[[], float],
-        segment_bytes: int = SEGMENT_BYTES,
+        monotonic: Callable[[], float] = time.monotonic,
+        buckets_max: int = BUCKETS_MAX,
+        coalesce_s: float = COALESCE_S,
     ) -> None:
         self.counts = AggregatorCounts()
-        self._journal = journal
+        self.intake = intake
         self._ledger = ledger
-        self._traits = traits
-        self._slot = slot
-        self._slots = slots
-        self._wall = wall
-        self._segment_bytes = segment_bytes
-        self._readers: dict[str, Reader] = {}
-        self._applied: dict[str, int] = {}
-        self._oldest_s: float | None = None
+        self._monotonic = monotonic
+        self._buckets_max = buckets_max
+        self._buckets_now = buckets_max
+        self._coalesce_s = coalesce_s
+        self._flight: _Flight | None = None
+        self._unknown: _Flight | None = None
+        self._commit_begun_s = -coalesce_s
 
     @property
-    def lag_s(self) -> float:
-        """Age of the oldest click that was read and not applied yet; 0 when there is none."""
-        return 0.0 if self._oldest_s is None else max(0.0, self._wall() - self._oldest_s)
+    def is_idle(self) -> bool:
+        """Whether everything that was read is applied."""
+        return self._flight is None and self._unknown is None and self.intake.is_empty
 
-    async def loop(self) -> bool:
-        """Applies one batch of each source; False when everything was read that was there when it began.
+    async def loop(self, *, flush: bool = False) -> bool:
+        """Gathers, and begins to commit a batch if it is time; True when there may be more at once.
+
+        Args:
+            flush: a batch is not waited for.
 
         Raises:
             PyMongoError: MongoDB does not answer; what was read is read again.
         """
-        is_more = False
-        for source in list_sources(self._journal):
-            if zlib.crc32(source.name.encode()) % self._slots == self._slot:
-                is_more |= await self._advance(source)
-        if not is_more:
-            self._oldest_s = None
-        return is_more
+        try:
+            flight = self._flight
+            if flight is not None and (flight.task.done() or not self.intake.is_open) and not await self._settle():
+                return True
+            await self._open()
+            gathered = await self.intake.gather(self._buckets_now)
+            if gathered is None:
+                is_settled = await self._settle()
+                for name, applied in self.intake.finished():
+                    await self._ledger.retire(name, applied)
+                    self.intake.retire(name)
+                return not is_settled
+            is_due = self._monotonic() - self._commit_begun_s >= self._coalesce_s
+            if not (gathered.is_full or is_due or flush):
+                return False
+            await self._commit(gathered)
+            return True
+        except BaseException:
+            self.intake.reset()
+            raise
 
     async def note_progress(self, as_of: float) -> None:
         """After a loop that found nothing more: says how far statistics reach."""
         await self._ledger.note_progress(datetime.fromtimestamp(as_of, UTC))
 
-    def close(self) -> None:
-        """Unmaps."""
-        for reader in self._readers.values():
-            reader.close()
+    async def close(self) -> None:
+        """Waits for the transaction that runs, and unmaps."""
+        if self._flight is not None:
+            await asyncio.gather(self._flight.task, return_exceptions=True)
+        self.intake.reset()
 
-    async def _advance(self, source: Source) -> bool:
-        reader = await self._reader(source)
-        begin = self._applied[source.name]
-        damaged = reader.damaged
+    async def _open(self) -> None:
+        """Reads the checkpoints of new sources, and what they say of a batch whose reply was lost."""
+        fresh = self.intake.fresh()
+        unknown = self._unknown
+        if not fresh and unknown is None:
+            return
+        moves = [] if unknown is None else unknown.prepared.moves
+        checkpoints = await self._ledger.checkpoints({*(s.name for s in fresh), *(move.source for move in moves)})
+        self._unknown = None
+        if unknown is not None and moves:
+            found = checkpoints[moves[0].source]
+            if (found.run, found.batch) == (self._ledger.run, unknown.prepared.number):
+                self._on_applied(unknown)
+        for source in fresh:
+            self.intake.open(source, checkpoints[source.name], self._ledger.run)
+
+    async def _commit(self, gathered: Gathered) -> None:
+        """Prepares a batch, waits for the one before, and begins its transaction."""
+        moves, as_of = self.intake.take(gathered)
         try:
-            records = reader.read(RECORDS_MAX)
-            batch_end, is_whole = await self._apply(source, reader, begin, records)
-        except BaseException:
-            self._drop(source.name)
-            raise
-        if batch_end is None:
-            self._drop(source.name)
+            prepared = await self._ledger.prepare(moves, gathered.batch.deltas)
+        except TooLargeError:
+            self._buckets_now = max(1, self._buckets_now // 2)
+            await self._settle()
+            self.intake.reset()
+            return
+        self._buckets_now = min(self._buckets_max, self._buckets_now * 2)
+        if not await self._settle(prepared):
+            return
+        self._commit_begun_s = self._monotonic()
+        task = asyncio.create_task(self._ledger.commit(prepared, as_of))
+        self._flight = _Flight(prepared, gathered.batch.records, task)
+        await asyncio.sleep(0)  # its first command is on its way before the next batch is read
+
+    async def _settle(self, following: Prepared | None = None) -> bool:
+        """Waits for the transaction that runs; False when everything is to be read again.
+
+        Args:
+            following: a batch that was prepared meanwhile, dropped if this one does not hold.
+        """
+        flight, self._flight = self._flight, None
+        if flight is None:
             return True
-        self._note_damage(source, reader.damaged - damaged)
-        if batch_end // self._segment_bytes > begin // self._segment_bytes:
-            reader.release_applied(batch_end)
-        if reader.is_finished and is_whole:
-            await self._retire(source, batch_end)
-            return False
-        return not is_whole or len(records) >= RECORDS_MAX
-
-    async def _reader(self, source: Source) -> Reader:
-        reader = self._readers.get(source.name)
-        if reader is None:
-            applied = await self._ledger.position(source.name)
-            reader = Reader(source, applied, segment_bytes=self._segment_bytes)
-            reader.release_applied(applied)
-            self._readers[source.name] = reader
-            self._applied[source.name] = applied
-        return reader
-
-    async def _apply(
-        self, source: Source, reader: Reader, begin: int, records: list[Record]
-    ) -> tuple[int | None, bool]:
-        """Applies what was read, as far as one batch goes: (its end, whether that was all); None: a lost race."""
-        if reader.position == begin:
-            return begin, True
-        if records:
-            self._oldest_s = records[0].time_ms / 1000
-        batch = fold(records, self._traits)
-        is_whole = batch.following == len(records)
-        end = reader.position if is_whole else records[batch.following].position
+        holds = False
         try:
-            await self._ledger.apply(source.name, begin, end, batch.deltas)
-        except LostRaceError as error:
+            holds = await flight.task
+            self._on_applied(flight)
+        except (LostRaceError, UnknownOutcomeError) as error:
+            if isinstance(error, UnknownOutcomeError):
+                self._unknown = flight
             self.counts.lost_races += 1
-            get_logger().warning("batch not applied, reading again", source=source.name, reason=str(error)[:200])
-            return None, False
-        self.counts.applied += batch.records
+            get_logger().warning(
+                "batch not applied, reading again", reason=str(error).partition(", full error")[0][:200]
+            )
+        finally:
+            if not holds:
+                self.intake.reset()
+                if following is not None:
+                    self._ledger.forget(following.deltas)
+        return holds
+
+    def _on_applied(self, flight: _Flight) -> None:
+        self.counts.applied += flight.records
         self.counts.batches += 1
-        self._applied[source.name] = end
-        if not is_whole:
-            reader.position = end
-            reader.is_finished = False
-        return end, is_whole
+        for move in flight.prepared.moves:
+            self.intake.on_applied(move)
 
-    async def _retire(self, source: Source, applied: int) -> None:
-        """A dead source, applied to its end: its folder goes, its checkpoint stays."""
-        await self._ledger.retire(source.name, applied)
-        self._drop(source.name)
-        source.retire()
-        get_logger().info("source retired", source=source.name)
 
-    def _drop(self, name: str) -> None:
-        reader = self._readers.pop(name, None)
-        self._applied.pop(name, None)
-        if reader is not None:
-            reader.close()
+def reason_of(error: Exception) -> str:
+    """What MongoDB says, without the whole of its reply."""
+    return str(error).partition(", full error")[0].split("\n")[0][:200]
 
-    def _note_damage(self, source: Source, stretches: int) -> None:
-        if stretches:
-            self.counts.damaged += stretches
-            get_logger().error("journal damaged, stepped over", source=source.name, stretches=stretches)
+
+def calm_collector() -> None:
+    """Folding makes no cycles, but many objects: without this, looking for cycles takes a fifth of its time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def make_aggregator(settings: Settings, database: Database, slot: int) -> tuple[Aggregator, CountryFinder]:
+    """The aggregator of a slot, and what finds countries for it."""
+    log = get_logger()
+    countries = CountryFinder(settings.geoip_db, log.warning)
+    folding = Folding(
+        traits=TraitsReader(),
+        countries=countries,
+        trusted=settings.trusted_proxies,
+        excluded=settings.excluded_networks,
+        country_header=settings.country_header or "",
+    )
+
+    def on_refused(key: BucketKey, reason: str) -> None:
+        aggregator.counts.set_aside += 1
+        log.error("bucket refused by MongoDB, set aside", link=f"{key[0]:016x}", day=key[1], reason=reason)
+
+    intake = Intake(
+        journal=settings.state_dir / "journal",
+        folding=folding,
+        salts=Salts(database, random=secrets.token_bytes, now=lambda: datetime.now(UTC)),
+        slot=slot,
+        slots=settings.aggregators,
+        wall=time.time,
+        monotonic=time.monotonic,
+    )
+    ledger = Ledger(database, f"{node_id(settings.state_dir)}-{slot}", on_refused=on_refused)
+    aggregator = Aggregator(intake=intake, ledger=ledger)
+    return aggregator, countries
 
 
 async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
@@ -192,53 +273,51 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
         raise RuntimeError(f"another aggregator {slot} runs on {settings.state_dir}")
     metrics = Metrics(name, run_dir(settings) / "metrics")
     database = open_mongodb(mongodb_url(settings))
-    aggregator = Aggregator(
-        journal=settings.state_dir / "journal",
-        ledger=Ledger(database, f"{node_id(settings.state_dir)}-{slot}"),
-        traits=TraitsReader(),
-        slot=slot,
-        slots=settings.aggregators,
-        wall=time.time,
-    )
+    aggregator, countries = make_aggregator(settings, database, slot)
+    calm_collector()
     get_logger().info("started", slot=slot)
-    await _drive(aggregator, metrics, stop)
-    aggregator.close()
+    await _drive(aggregator, countries, metrics, stop)
+    await aggregator.close()
     await database.client.close()
 
 
-async def _drive(aggregator: Aggregator, metrics: Metrics, stop: asyncio.Event) -> None:
+async def _drive(aggregator: Aggregator, countries: CountryFinder, metrics: Metrics, stop: asyncio.Event) -> None:
     failures = 0
-    published_s = noted_s = 0.0
+    published_s = noted_s = refreshed_s = 0.0
     while True:
         stopping = stop.is_set()
         began_s = time.time()
         try:
-            is_more = await aggregator.loop()
-            if not is_more and (began_s - noted_s >= 1.0 or stopping):
+            is_more = await aggregator.loop(flush=stopping)
+            if aggregator.is_idle and (began_s - noted_s >= NOTE_S or stopping):
                 await aggregator.note_progress(began_s)
                 noted_s = began_s
             failures = 0
         except PyMongoError as error:
             is_more = False
             failures += 1
-            get_logger().warning("MongoDB does not answer", reason=str(error).split("\n")[0][:200], tries=failures)
-        if time.time() - published_s >= 1.0 or stopping:
+            get_logger().warning("MongoDB does not answer", reason=reason_of(error), tries=failures)
+        if abs(time.time() - published_s) >= PUBLISH_S or stopping:
             published_s = time.time()
             _publish(aggregator, metrics)
+        if began_s - refreshed_s >= REFRESH_S:
+            refreshed_s = began_s
+            countries.refresh()
         if stopping and not is_more:
             return
         if not is_more:
             pause_s = BACK_OFF_S[min(failures, len(BACK_OFF_S)) - 1] if failures else PAUSE_S
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause_s)
-            except TimeoutError:
-                continue
 
 
 def _publish(aggregator: Aggregator, metrics: Metrics) -> None:
-    metrics.count_to("aggregated", aggregator.counts.applied)
-    metrics.count_to("damaged", aggregator.counts.damaged)
-    metrics.set("lag", aggregator.lag_s)
+    counts = aggregator.counts
+    metrics.count_to("aggregated", counts.applied)
+    metrics.count_to("damaged", aggregator.intake.damaged)
+    metrics.count_to("set_aside", counts.set_aside)
+    metrics.count_to("given_up", aggregator.intake.given_up)
+    metrics.set("lag", aggregator.intake.lag_s)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,11 @@ class CountryFinder:
         self._known: Memory[str, str] = Memory(KNOWN_MAX)
         self.refresh()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a file to look into."""
+        return self._reader is not None
+
     def find(self, address: str, claimed: bytes = b"") -> str:
         """The country of an address.
 

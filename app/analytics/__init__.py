@@ -3,16 +3,19 @@
 from app.analytics.answers import BREAKDOWNS, Share, Stats
 from app.analytics.bucket import NO_LINK_ID, Bucket, BucketKey, Delta, bucket_id, day_number
 from app.analytics.erasure import erase
-from app.analytics.fold import BUCKETS_MAX, Batch, fold
-from app.analytics.ledger import CLICKS_NODE, INDEXES, Ledger
+from app.analytics.fold import BUCKETS_MAX, Batch, Folding
+from app.analytics.intake import Gathered, Intake
+from app.analytics.ledger import CLICKS_NODE, INDEXES, SET_ASIDE, Checkpoint, Ledger, Prepared, TooLargeError
 from app.analytics.moves import MOVED_MAX, Moved, Mover
 from app.analytics.progress import read_as_of
 from app.analytics.query import BehindError, read_stats
 from app.analytics.ranges import UNITS, Range, RangeError
 from app.analytics.retention import Retention
+from app.analytics.salts import SALTS, Salts
 from app.analytics.scopes import ALL, CLICKS_SUM, scope_id
+from app.analytics.storing import Move
 from app.analytics.totals import Totals
-from app.analytics.transactions import LostRaceError, Trace
+from app.analytics.transactions import LostRaceError, Trace, UnknownOutcomeError
 from app.analytics.visitors import estimate_visitors, load_sketches, unite_visitors
 
 __all__ = [
@@ -24,28 +27,39 @@ __all__ = [
     "INDEXES",
     "MOVED_MAX",
     "NO_LINK_ID",
+    "SALTS",
+    "SET_ASIDE",
     "UNITS",
     "Batch",
     "BehindError",
     "Bucket",
     "BucketKey",
+    "Checkpoint",
     "Delta",
+    "Folding",
+    "Gathered",
+    "Intake",
     "Ledger",
     "LostRaceError",
+    "Move",
     "Moved",
     "Mover",
+    "Prepared",
     "Range",
     "RangeError",
     "Retention",
+    "Salts",
     "Share",
     "Stats",
+    "TooLargeError",
     "Totals",
     "Trace",
+    "UnknownOutcomeError",
     "bucket_id",
     "day_number",
     "erase",
     "estimate_visitors",
-    "fold",
+    "link_stats",
     "load_sketches",
     "read_as_of",
     "read_stats",

@@ -6,7 +6,7 @@ In: counts of a batch (`Delta`), or another bucket. Out: documents of `clicks_no
     link      Int64        day  20261124        rev  one more at each replacement
     clicks    people's; and what is no click: bots, heads, previews, prefetches, excluded (own addresses), misses (asked
               for and not redirected: expired, disabled); a count of nothing is left out
-    minutes   binary: pairs of varints (minutes since the pair before, clicks), clicks by minute of the day
+    minutes   binary: clicks by minute of the day, as varints, the last minute first (`pack_minutes`)
     visitors  binary: a sketch of the people among them (`app.analytics.visitors`)
     dims      binary: msgpack {dimension: {key: clicks}}; smaller and faster than a document, and any key is legal
 
@@ -26,7 +26,6 @@ from datetime import date, timedelta
 from typing import Any
 
 import msgspec
-from bson.binary import Binary
 from bson.int64 import Int64
 
 from app.analytics.visitors import add_visitors, unite_visitors
@@ -37,6 +36,7 @@ __all__ = [
     "KEY_BYTES",
     "NO_LINK_ID",
     "OTHER",
+    "PROFILE",
     "TALLIES",
     "Bucket",
     "BucketKey",
@@ -50,6 +50,7 @@ __all__ = [
 
 EPOCH = date(1970, 1, 1)
 NO_LINK_ID = 0
+OVERHEAD_BYTES = 400  # of a bucket in memory, whatever it counts
 KEYS_MAX = 200
 OTHER = "other"
 #: Dimensions, and how long a key of each may be.
@@ -66,6 +67,7 @@ KEY_BYTES = {
 }
 KEY_BYTES_OTHERWISE = 28  # of a dimension that a later release knows
 DIMENSIONS = tuple(KEY_BYTES)
+PROFILE = ("referrer", "device", "os", "browser", "language")
 TALLIES = ("clicks", "bots", "heads", "previews", "prefetches", "excluded", "misses")
 
 #: (link id, UTC day as days since 1970)
@@ -77,9 +79,16 @@ _unpack_dims = msgspec.msgpack.Decoder(_Dims).decode
 
 
 class Delta:
-    """Counts of one bucket in one batch: `dims` of what was seen only, `visitors` as ids, repeated or not."""
+    """Counts of one bucket in one batch.
 
-    __slots__ = ("dims", "minutes", "visitors", *TALLIES)
+    Attributes:
+        minutes: clicks by minute of the day.
+        profiles: clicks by what belongs together, the keys of PROFILE; one count for each click instead of five.
+        dims: clicks by dimension and key; only what was seen, and not what `profiles` counts.
+        visitors: ids of 8 bytes, repeated or not.
+    """
+
+    __slots__ = ("dims", "minutes", "profiles", "visitors", *TALLIES)
 
     def __init__(self) -> None:
         self.clicks = 0
@@ -90,21 +99,20 @@ class Delta:
         self.excluded = 0
         self.misses = 0
         self.minutes: dict[int, int] = {}
+        self.profiles: dict[tuple[str, ...], int] = {}
         self.dims: _Dims = {}
-        self.visitors: list[int] = []
+        self.visitors: list[bytes] = []
 
 
 class Bucket:
-    """A bucket as it is stored.
+    """A bucket as it is stored, its larger parts packed until somebody looks into them.
 
     Attributes:
         rev: of the stored document; 0: it was never stored.
-        minutes: clicks by minute of the day, or by whatever unit and period a caller of `unite` chose.
-        dims: clicks by dimension and key.
         visitors: a packed sketch, b"" for nobody.
     """
 
-    __slots__ = ("dims", "minutes", "rev", "visitors", *TALLIES)
+    __slots__ = ("_dims", "_minutes", "rev", "visitors", *TALLIES)
 
     def __init__(self) -> None:
         self.rev = 0
@@ -115,15 +123,47 @@ class Bucket:
         self.prefetches = 0
         self.excluded = 0
         self.misses = 0
-        self.minutes: dict[int, int] = {}
-        self.dims: _Dims = {}
+        self._minutes = b""
+        self._dims = b""
         self.visitors = b""
+
+    @property
+    def minutes(self) -> dict[int, int]:
+        """Clicks by minute of the day, or by whatever unit and period a caller of `unite` chose."""
+        return dict(unpack_minutes(self._minutes))
+
+    @minutes.setter
+    def minutes(self, minutes: Mapping[int, int]) -> None:
+        self._minutes = pack_minutes(minutes)
+
+    @property
+    def dims(self) -> dict[str, dict[str, int]]:
+        """Clicks by dimension and key."""
+        return _unpack_dims(self._dims) if self._dims else {}
+
+    @dims.setter
+    def dims(self, dims: dict[str, dict[str, int]]) -> None:
+        self._dims = _pack_dims(dims) if dims else b""
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes in memory and as a document."""
+        return OVERHEAD_BYTES + len(self._minutes) + len(self._dims) + len(self.visitors)
 
     def add(self, delta: Delta) -> None:
         """Counts a batch's part in."""
-        self._add_counts(delta, 0, 1)
+        self._add_tallies(delta)
+        if delta.minutes:
+            self._minutes = add_minutes(self._minutes, delta.minutes)
+        if delta.dims or delta.profiles:
+            dims = self.dims
+            for name, keys in delta.dims.items():
+                add_capped(dims.setdefault(name, {}), keys, KEY_BYTES.get(name, KEY_BYTES_OTHERWISE))
+            if delta.profiles:
+                add_profiles(dims, delta.profiles)
+            self._dims = _pack_dims(dims)
         if delta.visitors:
-            self.visitors = add_visitors(self.visitors, delta.visitors)
+            self.visitors = add_visitors(self.visitors, memoryview(b"".join(delta.visitors)).cast("q"))
 
     def unite(self, other: Bucket, *, minute_offset: int = 0, minute_step: int = 1) -> None:
         """Counts another bucket in: of another node, or of a day into its month.
@@ -134,19 +174,19 @@ class Bucket:
             minute_offset: added to each of the other's minutes: 1440 * 4 for the fifth of the month.
             minute_step: how many minutes make one unit of this bucket; 15 gives months that are right in any time zone.
         """
-        self._add_counts(other, minute_offset, minute_step)
+        self._merge(other, minute_offset, minute_step)
         if other.visitors:
             self.visitors = unite_visitors((self.visitors, other.visitors))
 
     def fields(self) -> dict[str, Any]:
         """What it counts, as the fields of a document; what is empty is left out."""
         fields: dict[str, Any] = {name: count for name in TALLIES if (count := getattr(self, name))}
-        if self.minutes:
-            fields["minutes"] = Binary(pack_minutes(self.minutes))
+        if self._minutes:
+            fields["minutes"] = self._minutes
         if self.visitors:
-            fields["visitors"] = Binary(self.visitors)
-        if self.dims:
-            fields["dims"] = Binary(_pack_dims(self.dims))
+            fields["visitors"] = self.visitors
+        if self._dims:
+            fields["dims"] = self._dims
         return fields
 
     def document(self, key: BucketKey, node: str) -> dict[str, Any]:
@@ -162,7 +202,7 @@ class Bucket:
             return parts[0]
         whole = cls()
         for part in parts:
-            whole._add_counts(part, 0, 1)
+            whole._merge(part, 0, 1)
         whole.visitors = unite_visitors([part.visitors for part in parts])
         return whole
 
@@ -170,25 +210,35 @@ class Bucket:
     def from_document(cls, document: Mapping[str, Any]) -> Bucket:
         """The bucket of a stored document; what a projection left out counts as nothing."""
         bucket = cls()
-        bucket.rev = document.get("rev", 0)
+        get = document.get
+        bucket.rev = get("rev", 0)
         for name in TALLIES:
-            setattr(bucket, name, document.get(name, 0))
-        bucket.minutes = dict(unpack_minutes(document.get("minutes", b"")))
-        bucket.visitors = document.get("visitors", b"")
-        if dims := document.get("dims"):
-            bucket.dims = _unpack_dims(dims)
+            if count := get(name):
+                setattr(bucket, name, count)
+        bucket._minutes = get("minutes", b"")
+        bucket.visitors = get("visitors", b"")
+        bucket._dims = get("dims", b"")
         return bucket
 
-    def _add_counts(self, part: Delta | Bucket, minute_offset: int, minute_step: int) -> None:
+    def _merge(self, other: Bucket, minute_offset: int, minute_step: int) -> None:
+        """Counts another bucket in, but for its visitors."""
+        self._add_tallies(other)
+        units: dict[int, int] = {}
+        for minute, count in unpack_minutes(other._minutes):
+            unit = (minute + minute_offset) // minute_step
+            units[unit] = units.get(unit, 0) + count
+        if units:
+            self._minutes = add_minutes(self._minutes, units)
+        if other._dims:
+            dims = self.dims
+            for name, keys in other.dims.items():
+                add_capped(dims.setdefault(name, {}), keys, KEY_BYTES.get(name, KEY_BYTES_OTHERWISE))
+            self.dims = dims
+
+    def _add_tallies(self, part: Delta | Bucket) -> None:
         for name in TALLIES:
             if count := getattr(part, name):
                 setattr(self, name, getattr(self, name) + count)
-        minutes = self.minutes
-        for minute, count in part.minutes.items():
-            unit = (minute + minute_offset) // minute_step
-            minutes[unit] = minutes.get(unit, 0) + count
-        for name, keys in part.dims.items():
-            add_capped(self.dims.setdefault(name, {}), keys, KEY_BYTES.get(name, KEY_BYTES_OTHERWISE))
 
 
 def add_capped(into: dict[str, int], keys: Mapping[str, int], key_bytes: int) -> None:
@@ -203,6 +253,26 @@ def add_capped(into: dict[str, int], keys: Mapping[str, int], key_bytes: int) ->
             into[OTHER] = into.get(OTHER, 0) + count
     if len(into) > KEYS_MAX:
         _keep_most_counted(into)
+
+
+def add_profiles(dims: _Dims, profiles: Mapping[tuple[str, ...], int]) -> None:
+    """Adds clicks by the keys of PROFILE to each of its dimensions, as `add_capped` does."""
+    for position, name in enumerate(PROFILE):
+        into = dims.get(name)
+        if into is None:
+            into = dims[name] = {}
+        key_bytes = KEY_BYTES[name]
+        for keys, count in profiles.items():
+            key = keys[position]
+            before = into.get(key)
+            if before is not None:
+                into[key] = before + count
+            elif _fits(key, key_bytes):
+                into[key] = count
+            else:
+                into[OTHER] = into.get(OTHER, 0) + count
+        if len(into) > KEYS_MAX:
+            _keep_most_counted(into)
 
 
 def _fits(key: str, key_bytes: int) -> bool:
@@ -236,22 +306,35 @@ def bucket_id(link: int, day: int, node: str) -> str:
 
 
 def pack_minutes(minutes: Mapping[int, int]) -> bytes:
-    """Clicks by minute (0 or more) as pairs of LEB128 varints, in order."""
+    """Clicks by minute (0 or more) as LEB128 varints, the last minute first: minute, clicks, then step back and clicks.
+
+    So a click in the last minute or a later one changes the front alone.
+    """
     out = bytearray()
     before = 0
-    for minute in sorted(minutes):
-        for value in (minute - before, minutes[minute]):
-            rest = value
-            while rest > 0x7F:
-                out.append(rest & 0x7F | 0x80)
-                rest >>= 7
-            out.append(rest)
+    for minute in sorted(minutes, reverse=True):
+        _pack_varint(out, before - minute if out else minute)
+        _pack_varint(out, minutes[minute])
         before = minute
     return bytes(out)
 
 
+def add_minutes(packed: bytes, minutes: Mapping[int, int]) -> bytes:
+    """Packed minutes with more clicks; costs only what is new as long as time goes on, whatever the day held before."""
+    if not packed:
+        return pack_minutes(minutes)
+    last, at = _unpack_varint(packed, 0)
+    if min(minutes, default=0) < last:
+        whole = dict(unpack_minutes(packed))
+        for minute, count in minutes.items():
+            whole[minute] = whole.get(minute, 0) + count
+        return pack_minutes(whole)
+    count, at = _unpack_varint(packed, at)
+    return pack_minutes({**minutes, last: count + minutes.get(last, 0)}) + packed[at:]
+
+
 def unpack_minutes(packed: bytes) -> Iterator[tuple[int, int]]:
-    """The reverse of `pack_minutes`."""
+    """The reverse of `pack_minutes`: minutes and clicks, the last minute first."""
     values = []
     value = shift = 0
     for byte in packed:
@@ -261,7 +344,24 @@ def unpack_minutes(packed: bytes) -> Iterator[tuple[int, int]]:
         else:
             values.append(value)
             value = shift = 0
-    minute = 0
+    minute = 2 * values[0] if values else 0
     for step, count in zip(values[::2], values[1::2], strict=True):
-        minute += step
+        minute -= step
         yield minute, count
+
+
+def _pack_varint(out: bytearray, value: int) -> None:
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+
+
+def _unpack_varint(packed: bytes, at: int) -> tuple[int, int]:
+    """(value, where the next one begins)."""
+    value = shift = 0
+    while packed[at] & 0x80:
+        value |= (packed[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+    return value | packed[at] << shift, at + 1

@@ -64,4 +64,5 @@ def unpack_pairs(packed: bytes) -> tuple[Numbers, Numbers]:
     for place in range(int(lengths.max(initial=0))):
         has = lengths > place
         values[has] |= (octets[starts[has] + place].astype(np.int64) & 0x7F) << (7 * place)
-    return np.cumsum(values[::2]), values[1::2]
+    steps = values[::2]  # the last unit, then how far each one lies before the one that stands before it
+    return 2 * steps[:1] - np.cumsum(steps), values[1::2]

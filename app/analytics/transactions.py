@@ -10,21 +10,25 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from app.stores import Database
 
-__all__ = ["LostRaceError", "Trace", "transaction"]
+__all__ = ["LostRaceError", "Trace", "UnknownOutcomeError", "transaction"]
 
 #: Called with the name of each effect just before it happens.
 Trace = Callable[[str], None]
-_LOST_LABELS = ("TransientTransactionError", "UnknownTransactionCommitResult")
+_LOST = "TransientTransactionError"
 
 
 class LostRaceError(Exception):
     """The transaction did not happen, or nobody can say whether it did: read again what is stored."""
+
+
+class UnknownOutcomeError(LostRaceError):
+    """Nobody can say whether it did: the commit's answer was lost."""
 
 
 @asynccontextmanager
@@ -33,19 +37,28 @@ async def transaction(database: Database, trace: Trace = lambda step: None) -> A
 
     Raises:
         LostRaceError: another wrote the same, or the commit's answer was lost.
-        PyMongoError: MongoDB does not answer; nothing is known either.
+        PyMongoError: MongoDB does not answer; nothing happened.
     """
     async with database.client.start_session() as session:
         trace("begin")
         await session.start_transaction(ReadConcern("snapshot"), WriteConcern("majority"))
         try:
             yield session
-            trace("commit")
-            await session.commit_transaction()
         except (DuplicateKeyError, BulkWriteError) as error:
             raise LostRaceError(str(error)) from error
         except OperationFailure as error:
-            if any(error.has_error_label(label) for label in _LOST_LABELS):
+            if error.has_error_label(_LOST):
                 raise LostRaceError(str(error)) from error
             raise
+        await _commit(session, trace)
+
+
+async def _commit(session: AsyncClientSession, trace: Trace) -> None:
+    try:
+        trace("commit")
+        await session.commit_transaction()
         trace("committed")
+    except PyMongoError as error:
+        if error.has_error_label(_LOST):
+            raise LostRaceError(str(error)) from error
+        raise UnknownOutcomeError(str(error)) from error

@@ -1,28 +1,34 @@
 """An append-only click log on local disk: format, writer, reader."""
 
+from app.journal.fault import note_faults
 from app.journal.format import (
     NO_LINK,
     REDIRECT_GET,
     REDIRECT_HEAD,
     SEGMENT_BYTES,
     Outcome,
+    RawRecord,
     Record,
     Scan,
     encode_record,
     flags_of,
     scan,
+    segment_seed,
+    source_seed,
 )
-from app.journal.reader import Reader
+from app.journal.reader import READ_BYTES, Reader, oldest_ms
 from app.journal.source import Source, create_source, list_sources
 from app.journal.writer import Journal
 
 __all__ = [
     "NO_LINK",
+    "READ_BYTES",
     "REDIRECT_GET",
     "REDIRECT_HEAD",
     "SEGMENT_BYTES",
     "Journal",
     "Outcome",
+    "RawRecord",
     "Reader",
     "Record",
     "Scan",
@@ -31,5 +37,9 @@ __all__ = [
     "encode_record",
     "flags_of",
     "list_sources",
+    "note_faults",
+    "oldest_ms",
     "scan",
+    "segment_seed",
+    "source_seed",
 ]

@@ -3,12 +3,12 @@
 A source is one run of one web process: `<state>/journal/<source>/00000000.seg, 00000001.seg, …`, each SEGMENT_BYTES
 long and zero-filled before use. Byte order little-endian, but the link id, which is kept as its 8 bytes.
 
-    segment   0  8  magic "BLTJRNL1"
+    segment   0  8  magic "BLTJRNL2"
               8  8  sequence number, as in the file's name
              16    records, each at a multiple of 8
 
     record    0  4  length of the head in bytes, + 1       written last: 0 means "not written yet"
-              4  4  CRC-32 of all that follows up to the head's end
+              4  4  checksum of all that follows up to the head's end
               8  8  time, ms since 1970, never falling within a source
              16  8  link id (zeros: no link)
              24  2  variant
@@ -18,10 +18,16 @@ long and zero-filled before use. Byte order little-endian, but the link id, whic
              32 16  peer address (IPv4 as ::ffff:a.b.c.d)
              48     head, at most HEAD_BYTES_MAX; zeros up to the next multiple of 8
 
-The length 0xFFFFFFFF seals a segment: what follows is in the next one. A position is global within a source:
-sequence * SEGMENT_BYTES + offset, so it only grows. A killed process leaves whole records and perhaps one without a
-length; a power cut may leave holes and torn records, which `scan` steps over and counts.
-May import: the standard library.
+    seal      0  4  0xFFFFFFFF: what follows is in the next segment
+              4  4  checksum of nothing
+
+The checksum is a CRC-32 that begins with the segment's seed, which source and sequence number make. So a record counts
+only where it was written: not in a segment that was used again and whose zeros a power cut took back; not in a head,
+where a client wrote what looks like records and a reader that looks for the next whole one would find them.
+
+A position is global within a source: sequence * SEGMENT_BYTES + offset, so it only grows. A killed process leaves whole
+records and perhaps one without a length; a power cut may leave holes and torn records, which `scan` steps over and
+counts. May import: the standard library.
 """
 
 from __future__ import annotations
@@ -29,7 +35,6 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -45,12 +50,17 @@ __all__ = [
     "SEGMENT_BYTES",
     "SEGMENT_HEADER_BYTES",
     "Outcome",
+    "RawRecord",
     "Record",
     "Scan",
     "encode_record",
+    "encode_seal",
     "flags_of",
+    "header_is_whole",
     "scan",
     "segment_header",
+    "segment_seed",
+    "source_seed",
 ]
 
 SEGMENT_BYTES = 16 * 1024 * 1024  # a quarter second of records at 100,000/s; made ahead in 1 ms
@@ -61,12 +71,16 @@ HEAD_BYTES_MAX = 8 * 1024  # a longer head is cut: nothing that is counted stand
 SEAL = 0xFFFFFFFF
 NO_LINK = bytes(8)
 
-_MAGIC = b"BLTJRNL1"
+_MAGIC = b"BLTJRNL2"
 _NOT_ZERO = re.compile(rb"[^\0]").search
 _HEADER = struct.Struct("<8sQ")
 _START = struct.Struct("<II")
 _BODY = struct.Struct("<Q8sHBx4x16s")
-assert _START.size + _BODY.size == FIXED_BYTES
+_WHOLE = struct.Struct("<IIQ8sHBx4x16s")
+assert _START.size + _BODY.size == _WHOLE.size == FIXED_BYTES
+
+#: (position, time_ms, link as 8 bytes, variant, flags, peer, head): a Record for those who read 100,000 a second.
+RawRecord = tuple[int, int, bytes, int, int, bytes, bytes]
 
 
 class Outcome(IntEnum):
@@ -89,11 +103,11 @@ REDIRECT_HEAD = flags_of(Outcome.REDIRECT, is_head=True)
 
 
 class Record(NamedTuple):
-    """One request as journaled; `link` is 0 when none was concerned."""
+    """One request as journaled; `link` is NO_LINK when none was concerned."""
 
     position: int
     time_ms: int
-    link: int
+    link: bytes
     variant: int
     flags: int
     peer: bytes
@@ -117,12 +131,24 @@ class Scan:
     Attributes:
         offset: of the first byte not yet read.
         is_sealed: the segment holds no more.
+        is_torn: at `offset` stands something that has a length and cannot be read.
         damaged: stretches stepped over because no record could be read from them.
     """
 
     offset: int = SEGMENT_HEADER_BYTES
     is_sealed: bool = False
+    is_torn: bool = False
     damaged: int = 0
+
+
+def source_seed(source: str) -> int:
+    """What the seeds of a source's segments begin with; the source's name is random, and no client sees it."""
+    return zlib.crc32(source.encode())
+
+
+def segment_seed(source: int, sequence: int) -> int:
+    """What checksums of a segment begin with; `source` is from `source_seed`."""
+    return zlib.crc32(sequence.to_bytes(8, "little"), source)
 
 
 def segment_header(sequence: int) -> bytes:
@@ -130,68 +156,102 @@ def segment_header(sequence: int) -> bytes:
     return _HEADER.pack(_MAGIC, sequence)
 
 
-def encode_record(head: bytes, time_ms: int, link: bytes, variant: int, flags: int, peer: bytes) -> bytes:
+def header_is_whole(segment: memoryview, sequence: int) -> bool:
+    """Whether a segment begins as it should; its records prove themselves, whatever is said here."""
+    return bytes(segment[:SEGMENT_HEADER_BYTES]) == segment_header(sequence)
+
+
+def encode_record(head: bytes, time_ms: int, link: bytes, variant: int, flags: int, peer: bytes, seed: int) -> bytes:
     """A whole record, padded; the writer stores the same bytes, its length last."""
     head = head[:HEAD_BYTES_MAX]
     body = _BODY.pack(time_ms, link, variant, flags, peer) + head
-    record = _START.pack(len(head) + 1, zlib.crc32(body)) + body
+    record = _START.pack(len(head) + 1, zlib.crc32(body, seed)) + body
     return record + bytes(-len(record) % RECORD_ALIGN)
 
 
-def scan(segment: memoryview, base: int, state: Scan, *, is_dead: bool, skip_torn: bool) -> Iterator[Record]:
-    """Yields records from `state.offset` on; when one is yielded, the offset is already behind it.
+def encode_seal(seed: int) -> bytes:
+    """The seal of a segment."""
+    return _START.pack(SEAL, zlib.crc32(b"", seed))
+
+
+def scan(
+    segment: memoryview,
+    base: int,
+    state: Scan,
+    seed: int,
+    *,
+    is_dead: bool,
+    skip_torn: bool,
+    bytes_max: int = SEGMENT_BYTES,
+) -> list[RawRecord]:
+    """Reads records from `state.offset` on, and moves it behind them.
 
     Args:
         segment: the bytes of one segment.
         base: the position of its first byte.
         state: where to go on; changed.
+        seed: from `segment_seed`.
         is_dead: nobody writes any more, so a zero length with records behind it is a hole rather than the end.
         skip_torn: what has a length but cannot be read is stepped over rather than waited for.
+        bytes_max: about how many bytes are read at once.
     """
-    while state.offset + 4 <= len(segment) and not state.is_sealed:
-        offset = state.offset
-        (length,) = struct.unpack_from("<I", segment, offset)
-        if length == SEAL:
+    records: list[RawRecord] = []
+    until = min(len(segment), state.offset + bytes_max)
+    while state.offset < until and not state.is_sealed:
+        state.offset = _read_whole(segment, base, state.offset, until, seed, records)
+        if state.offset >= until or state.offset + _START.size > len(segment):
+            break
+        length, checksum = _START.unpack_from(segment, state.offset)
+        if length == SEAL and checksum == seed:
             state.is_sealed = True
-            return
-        record = _read(segment, offset, length, base) if length else None
-        if record is not None:
-            state.offset = offset + _padded(len(record.head))
-            yield record
-            continue
-        following = _resume(segment, offset, base) if (skip_torn if length else is_dead) else None
+            break
+        following = _resume(segment, state.offset, seed) if (skip_torn if length else is_dead) else None
         if following is None:
-            return
+            state.is_torn = bool(length)
+            break
         state.damaged += 1
         state.offset = following
+    return records
 
 
-def _padded(head_bytes: int) -> int:
-    return (FIXED_BYTES + head_bytes + RECORD_ALIGN - 1) // RECORD_ALIGN * RECORD_ALIGN
+def _read_whole(segment: memoryview, base: int, offset: int, until: int, seed: int, records: list[RawRecord]) -> int:
+    """Appends the records from `offset` on as long as they are whole and begin before `until`; where it stopped.
+
+    1.1 µs a record of 600 bytes, half of it the checksum.
+    """
+    unpack, crc32, append = _WHOLE.unpack_from, zlib.crc32, records.append
+    size = len(segment)
+    last = min(until, size - FIXED_BYTES + 1)
+    while offset < last:
+        length, checksum, time_ms, link, variant, flags, peer = unpack(segment, offset)
+        stop = offset + (FIXED_BYTES - 1) + length
+        if not 0 < length <= HEAD_BYTES_MAX + 1 or stop > size or crc32(segment[offset + 8 : stop], seed) != checksum:
+            break
+        append((base + offset, time_ms, link, variant, flags, peer, bytes(segment[offset + FIXED_BYTES : stop])))
+        offset = (stop + 7) & -RECORD_ALIGN
+    return offset
 
 
-def _read(segment: memoryview, offset: int, length: int, base: int) -> Record | None:
-    """The record at `offset`, or None if its length or checksum is wrong."""
-    stop = offset + FIXED_BYTES + length - 1
+def _is_whole(segment: memoryview, offset: int, seed: int) -> bool:
+    """Whether a record or a seal stands at an offset."""
+    length, checksum = _START.unpack_from(segment, offset)
+    if length == SEAL:
+        return bool(checksum == seed)
+    stop = offset + FIXED_BYTES - 1 + length
     if not 0 < length <= HEAD_BYTES_MAX + 1 or stop > len(segment):
-        return None
-    (checksum,) = struct.unpack_from("<I", segment, offset + 4)
-    if zlib.crc32(segment[offset + 8 : stop]) != checksum:
-        return None
-    time_ms, link, variant, flags, peer = _BODY.unpack_from(segment, offset + 8)
-    head = bytes(segment[offset + FIXED_BYTES : stop])
-    return Record(base + offset, time_ms, int.from_bytes(link, "big"), variant, flags, peer, head)
+        return False
+    found: int = checksum
+    return zlib.crc32(segment[offset + 8 : stop], seed) == found
 
 
-def _resume(segment: memoryview, offset: int, base: int) -> int | None:
+def _resume(segment: memoryview, offset: int, seed: int) -> int | None:
     """The offset of the next whole record or seal behind `offset`; None when there is none."""
     at = offset + RECORD_ALIGN
     while (found := _NOT_ZERO(segment, at)) is not None:
         at = found.start() // RECORD_ALIGN * RECORD_ALIGN
-        if at + 4 > len(segment):
+        if at + _START.size > len(segment):
             return None
-        (length,) = struct.unpack_from("<I", segment, at)
-        if length == SEAL or _read(segment, at, length, base) is not None:
+        if _is_whole(segment, at, seed):
             return at
         at += RECORD_ALIGN
     return None

@@ -6,21 +6,58 @@ In: the segments of a source. Out: records in order, and the position behind the
                     because another CPU may see a length before the bytes it covers
     dead source     read to its end; what cannot be read is stepped over, counted once and logged by the caller
 
-A missing segment below existing ones is damage as well: its records are gone and nothing waits for them.
-May import: the standard library.
+Damage is a stretch that holds no whole record where one should be, a segment that is missing below existing ones, is
+cut short or begins with something else. Nothing waits for what is gone, and what follows is read.
+
+A position may come from a checkpoint that this journal never reached: of a machine that was set back to an older state,
+or of a clone that shares its sources' names. `stands_at_a_record` tells. May import: the standard library.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import struct
+from contextlib import suppress
 
-from app.journal.format import SEGMENT_BYTES, SEGMENT_HEADER_BYTES, Record, Scan, scan
+from app.journal.format import (
+    SEAL,
+    SEGMENT_BYTES,
+    SEGMENT_HEADER_BYTES,
+    RawRecord,
+    Record,
+    Scan,
+    header_is_whole,
+    scan,
+    segment_seed,
+    source_seed,
+)
 from app.journal.source import Source
 
-__all__ = ["Reader"]
+__all__ = ["READ_BYTES", "Reader", "oldest_ms"]
 
 DAMAGE_WAIT_READS = 10  # at the aggregator's pace: a second
+_START = struct.Struct("<IIQ")
+READ_BYTES = 1024 * 1024  # read at once: 10 ms of folding, and the records in memory never take more
+
+
+def oldest_ms(source: Source, position: int, *, segment_bytes: int = SEGMENT_BYTES) -> int | None:
+    """The time of the record at `position`, or of the first one behind it; None when there is none yet.
+
+    Reads 16 bytes, so it may be asked of every source each second. Of a source whose position nobody knows, ask for 0:
+    its applied segments are gone.
+    """
+    sequence, offset = divmod(position, segment_bytes)
+    for other in source.segments():
+        if other < sequence:
+            continue
+        start = max(offset, SEGMENT_HEADER_BYTES) if other == sequence else SEGMENT_HEADER_BYTES
+        with suppress(FileNotFoundError), source.segment_path(other).open("rb") as file:
+            file.seek(start)
+            length, _, time_ms = _START.unpack(file.read(_START.size).ljust(_START.size, b"\0"))
+            if 0 < length < SEAL:
+                return int(time_ms)
+    return None
 
 
 class Reader:
@@ -38,15 +75,23 @@ class Reader:
         self.damaged = 0
         self.is_finished = False
         self.segment_bytes = segment_bytes
+        self._seed = source_seed(source.name)
         self._mapped: tuple[int, mmap.mmap, memoryview] | None = None
-        self._stuck_at = -1
-        self._stuck_reads = 0
+        self._torn_at = -1
+        self._torn_reads = 0
+        self._odd: set[int] = set()
 
     def read(self, records_max: int) -> list[Record]:
         """At most `records_max` records from `position` on; moves it behind them."""
+        return [Record._make(record) for record in self.read_raw(records_max=records_max)]
+
+    def read_raw(self, bytes_max: int = READ_BYTES, *, records_max: int | None = None) -> list[RawRecord]:
+        """About `bytes_max` bytes of records from `position` on; moves it behind them."""
         was_live = self.source.is_live()  # before reading: what a writer appended before it died is seen
-        records: list[Record] = []
-        while len(records) < records_max:
+        self.is_finished = False
+        until = self.position + bytes_max
+        records: list[RawRecord] = []
+        while self.position < until:
             sequence, offset = divmod(self.position, self.segment_bytes)
             segment = self._map(sequence)
             if segment is None:
@@ -54,22 +99,53 @@ class Reader:
                     break
                 continue
             state = Scan(max(offset, SEGMENT_HEADER_BYTES))
-            torn = not was_live or self._is_stuck(self.position)
-            for record in scan(segment, sequence * self.segment_bytes, state, is_dead=not was_live, skip_torn=torn):
-                records.append(record)
-                if len(records) >= records_max:
-                    break
+            records += scan(
+                segment,
+                sequence * self.segment_bytes,
+                state,
+                segment_seed(self._seed, sequence),
+                is_dead=not was_live,
+                skip_torn=not was_live or (self._torn_at == self.position and self._torn_reads >= DAMAGE_WAIT_READS),
+                bytes_max=until - self.position,
+            )
+            if records_max is not None and len(records) >= records_max:
+                self._stop_before(records, records_max, sequence, state)
+                break
             self.damaged += state.damaged
             self.position = sequence * self.segment_bytes + state.offset
-            if len(records) >= records_max:
-                break
-            if state.is_sealed or (not was_live and self._has_later(sequence)):
+            self._note_torn(state.is_torn)
+            if state.is_sealed or (not was_live and self.position < until and self._has_later(sequence)):
                 self.position = (sequence + 1) * self.segment_bytes
-                continue
-            if not was_live:
-                self.is_finished = True
-            break
+            elif self.position < until:
+                if not records and self._is_gone(sequence):
+                    continue
+                self.is_finished = not was_live
+                if self.is_finished and state.is_torn:
+                    self._note_odd(sequence)
+                break
         return records
+
+    def stands_at_a_record(self) -> bool:
+        """Whether `position` is where this source's records end, or one begins.
+
+        Reads its segment from the beginning, up to 16 MiB: ask where a position comes from elsewhere.
+        """
+        sequence, offset = divmod(self.position, self.segment_bytes)
+        segments = self.source.segments()
+        if sequence not in segments:
+            is_next = bool(segments) and sequence == segments[-1] + 1 and offset <= SEGMENT_HEADER_BYTES
+            return not segments or sequence < segments[0] or is_next
+        segment = self._map(sequence)
+        if segment is None or offset <= SEGMENT_HEADER_BYTES:
+            return segment is not None
+        state = Scan()
+        base, seed = sequence * self.segment_bytes, segment_seed(self._seed, sequence)
+        while state.offset < offset and not state.is_sealed:
+            before = state.offset
+            scan(segment, base, state, seed, is_dead=True, skip_torn=True, bytes_max=min(READ_BYTES, offset - before))
+            if state.offset == before:
+                return False  # the end, before the position
+        return state.offset == offset
 
     def close(self) -> None:
         """Unmaps."""
@@ -91,6 +167,15 @@ class Reader:
             freed += 1
         return freed
 
+    def _stop_before(self, records: list[RawRecord], records_max: int, sequence: int, state: Scan) -> None:
+        """Keeps `records_max` records; the others are read again."""
+        if len(records) > records_max:
+            self.position = records[records_max][0]
+            del records[records_max:]
+        else:
+            self.position = sequence * self.segment_bytes + state.offset
+            self.damaged += state.damaged
+
     def _map(self, sequence: int) -> memoryview | None:
         if self._mapped is not None and self._mapped[0] == sequence:
             return self._mapped[2]
@@ -106,8 +191,18 @@ class Reader:
             mapped = mmap.mmap(descriptor, min(size, self.segment_bytes), prot=mmap.PROT_READ)
         finally:
             os.close(descriptor)
-        self._mapped = (sequence, mapped, memoryview(mapped))
-        return self._mapped[2]
+        view = memoryview(mapped)
+        if size < self.segment_bytes or not header_is_whole(view, sequence):
+            self._note_odd(sequence)
+        self._mapped = (sequence, mapped, view)
+        return view
+
+    def _is_gone(self, sequence: int) -> bool:
+        """Whether another aggregator gave the mapped segment back meanwhile: what is mapped is another one's by now."""
+        if self.source.segment_path(sequence).exists():
+            return False
+        self.close()
+        return True
 
     def _has_later(self, sequence: int) -> bool:
         return any(other > sequence for other in self.source.segments())
@@ -123,10 +218,15 @@ class Reader:
             self.is_finished = True
         return False
 
-    def _is_stuck(self, position: int) -> bool:
-        """Whether a living source has stood at an unreadable record for DAMAGE_WAIT_READS reads."""
-        if position == self._stuck_at:
-            self._stuck_reads += 1
+    def _note_odd(self, sequence: int) -> None:
+        """Counts once what is wrong with a segment as a whole: its beginning, its length, its last record."""
+        if sequence not in self._odd:
+            self._odd.add(sequence)
+            self.damaged += 1
+
+    def _note_torn(self, is_torn: bool) -> None:
+        """Counts how often in a row a read ended at the same unreadable record."""
+        if is_torn and self.position == self._torn_at:
+            self._torn_reads += 1
         else:
-            self._stuck_at, self._stuck_reads = position, 0
-        return self._stuck_reads >= DAMAGE_WAIT_READS
+            self._torn_at, self._torn_reads = (self.position if is_torn else -1), 0

@@ -5,9 +5,11 @@ In: `<state>/journal`. Out: a new source with its lock held, or the list of sour
     <state>/journal/<source>/lock           held (flock) by the web process for as long as it lives
     <state>/journal/<source>/00000003.seg   a segment, made ahead, zero-filled
     <state>/journal/<source>/00000001.free  applied by the aggregator; the living writer zeroes and reuses it
+    <state>/journal/<source>/given-up       the aggregator asks the writer to go on in a new source
+    <state>/journal/.left-<source>-0        what was found in a retired source and is none of ours
 
-The kernel lets go of a lock however its holder dies, so "free lock" means "nobody writes any more".
-May import: the standard library.
+The kernel lets go of a lock however its holder dies, so "free lock" means "nobody writes any more". Whoever asks takes
+it shared for a moment, so that several may ask at once. May import: the standard library.
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ import fcntl
 import os
 import re
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 __all__ = ["Source", "create_source", "list_sources"]
 
 _SEGMENT_NAME = re.compile(r"(\d{8})\.seg")
 _SOURCE_NAME = re.compile(r"[0-9a-z_]{1,32}-[0-9a-f]{16}")
+_OUR_NAME = re.compile(r"lock|given-up|\d{8}\.(?:seg|seg\.new|free|zero)")
+_GIVEN_UP = "given-up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +39,22 @@ class Source:
     def is_live(self) -> bool:
         """Whether its writer still holds the lock."""
         try:
-            descriptor = _hold_lock(self.folder / "lock")
+            descriptor = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
-        if descriptor is None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             return True
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
         return False
 
     def segments(self) -> list[int]:
         """Sequence numbers of the segments that are there, in order."""
-        found = (_SEGMENT_NAME.fullmatch(name) for name in os.listdir(self.folder))
-        return sorted(int(match[1]) for match in found if match is not None)
+        with os.scandir(self.folder) as entries:
+            found = [(_SEGMENT_NAME.fullmatch(entry.name), entry) for entry in entries]
+            return sorted(int(name[1]) for name, entry in found if name is not None and entry.is_file())
 
     def segment_path(self, sequence: int) -> Path:
         """Where a segment is."""
@@ -59,26 +68,30 @@ class Source:
         else:
             path.unlink()
 
-    def retire(self) -> None:
-        """Removes the folder of a source that is dead and applied to its end."""
-        for name in os.listdir(self.folder):
-            (self.folder / name).unlink()
-        self.folder.rmdir()
+    def give_up(self) -> None:
+        """Asks the writer to go on in a new source."""
+        (self.folder / _GIVEN_UP).touch(mode=0o600)
 
+    def is_given_up(self) -> bool:
+        """Whether somebody asked for that."""
+        return (self.folder / _GIVEN_UP).exists()
 
-def _hold_lock(path: Path) -> int | None:
-    """Locks a file for as long as the returned descriptor is open; None when another process holds it.
+    def retire(self) -> list[str]:
+        """Removes the folder of a source that is dead and applied to its end.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        Returns:
+            Names of what is none of ours: it is left in a folder beside, whose name is no source's.
+        """
+        names = os.listdir(self.folder)
+        foreign = [name for name in names if not _OUR_NAME.fullmatch(name) or (self.folder / name).is_dir()]
+        for name in set(names).difference(foreign):
+            (self.folder / name).unlink(missing_ok=True)
+        if foreign:
+            beside = (self.folder.with_name(f".left-{self.name}-{number}") for number in count())
+            self.folder.rename(next(path for path in beside if not path.exists()))
+        else:
+            self.folder.rmdir()
+        return sorted(foreign)
 
 
 def create_source(journal: Path, program: str, random: bytes) -> tuple[Source, int]:
@@ -97,9 +110,11 @@ def create_source(journal: Path, program: str, random: bytes) -> tuple[Source, i
 
 
 def list_sources(journal: Path) -> list[Source]:
-    """Every source of this node, in the order of names; folders of other names are none."""
+    """Every source of this node, in the order of names; files, and folders of other names, are none."""
     try:
         names = sorted(os.listdir(journal))
     except FileNotFoundError:
         return []
-    return [Source(name, journal / name) for name in names if _SOURCE_NAME.fullmatch(name)]
+    return [
+        Source(name, journal / name) for name in names if _SOURCE_NAME.fullmatch(name) and (journal / name).is_dir()
+    ]

@@ -14,11 +14,11 @@ Why a map and not write(2): docs/performance.md#journal. May import: the standar
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 import threading
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import cython
@@ -30,8 +30,10 @@ from app.journal.format import (
     SEAL,
     SEGMENT_BYTES,
     SEGMENT_HEADER_BYTES,
-    segment_header,
+    segment_seed,
+    source_seed,
 )
+from app.journal.segments import Segment, SegmentStore, bytes_used
 from app.journal.source import Source
 
 if compiled:
@@ -45,44 +47,29 @@ _crc32 = zlib.crc32
 _FIXED = cython.declare(cython.Py_ssize_t, FIXED_BYTES)
 _HEAD_MAX = cython.declare(cython.Py_ssize_t, HEAD_BYTES_MAX)
 _TAIL = 8  # room for the seal behind the last record
-ZERO_STEP_BYTES = 256 * 1024
-FREE_KEPT_MAX = 2  # applied segments kept for reuse; their pages are warm
-
-
-class _Segment:
-    """One mapped segment."""
-
-    def __init__(self, path: str, sequence: int, size: int) -> None:
-        self.path = path
-        self.sequence = sequence
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.posix_fallocate(self.descriptor, 0, size)  # a full disk fails here, not as SIGBUS in a store
-            self.map = mmap.mmap(self.descriptor, size)
-        except BaseException:
-            os.close(self.descriptor)
-            os.unlink(path)
-            raise
-        self.words = memoryview(self.map).cast("Q")
-
-    def close(self) -> None:
-        self.words.release()
-        self.map.close()
-        os.close(self.descriptor)
+_IDLE_MS = 3_600_000  # a source that nobody clicked for so long is sealed, so that addresses do not linger
+_NO_ROOM_S = 0.2  # between tries while the disk or the limit forbids a segment
 
 
 @cython.cclass
 class Journal:
     """The journal of one process.
 
+    Args:
+        source: where it writes.
+        lock: the descriptor that holds the source's lock; None: the caller sees to it.
+        make_source: makes another source and its lock; called in the upkeep thread when this one must be given up.
+
     Attributes:
         appended: records written since the start.
         dropped: records lost because there was no room.
-        bytes_max: segments are made only while the source stays below this many bytes.
+        renewed: sources given up since the start.
+        bytes_max: segments are made only while the journals of this node stay below this many bytes.
     """
 
     appended = cython.declare(cython.longlong, visibility="public")
     dropped = cython.declare(cython.longlong, visibility="public")
+    renewed = cython.declare(cython.int, visibility="public")
     bytes_max = cython.declare(object, visibility="public")
     source = cython.declare(object, visibility="public")
     _size: cython.Py_ssize_t
@@ -93,7 +80,13 @@ class Journal:
     _next: Any
     _map: Any
     _words: Any
-    _synced: Any
+    _seed: Any
+    _source_seed: Any
+    _segments: Any
+    _successor: Any
+    _source_lock: Any
+    _left_locks: Any
+    _make_source: Any
     _retired: Any
     _lock: Any
     _wanted: Any
@@ -101,10 +94,18 @@ class Journal:
         _view: cython.uchar[::1]
         _base: cython.p_uchar
 
-    def __init__(self, source: Source, *, segment_bytes: int = SEGMENT_BYTES, bytes_max: int = 64 * 1024**3) -> None:
-        self.source = source
+    def __init__(
+        self,
+        source: Source,
+        lock: int | None = None,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        bytes_max: int = 64 * 1024**3,
+        make_source: Callable[[], tuple[Source, int]] | None = None,
+    ) -> None:
         self.appended = 0
         self.dropped = 0
+        self.renewed = 0
         self.bytes_max = bytes_max
         self._size = segment_bytes
         self._last_ms = 0
@@ -114,9 +115,14 @@ class Journal:
         self._next = None
         self._map = None
         self._words = None
-        self._retired: list[_Segment] = []
+        self._seed = 0
+        self._successor: tuple[Source, int, Segment] | None = None
+        self._left_locks: list[int] = []
+        self._make_source = make_source
+        self._retired: list[Segment] = []
         self._lock = threading.Lock()
         self._wanted = threading.Event()
+        self._enter(source, lock)
         self.prepare()
         self._roll()
         self.prepare()
@@ -167,12 +173,12 @@ class Journal:
             memcpy(record + 24, address, 16)
             memcpy(record + _FIXED - 8, content, length)
             memcpy(self._base + position + 8, record, _FIXED - 8 + length)
-            start: cython.ulonglong = cython.cast(cython.ulonglong, _crc32(body)) << 32 | length + 1
+            start: cython.ulonglong = cython.cast(cython.ulonglong, _crc32(body, self._seed)) << 32 | length + 1
             cython.cast(cython.pointer(cython.ulonglong), self._base + position)[0] = start
         else:
             body = _pack_fixed(now_ms, link, variant, flags, peer) + head
             self._map[position + 8 : end] = body
-            self._words[position >> 3] = _crc32(body) << 32 | length + 1
+            self._words[position >> 3] = _crc32(body, self._seed) << 32 | length + 1
         self._position = (end + 7) & -8
         self.appended += 1
         return True
@@ -186,9 +192,15 @@ class Journal:
 
     @property
     def bytes_used(self) -> int:
-        """Bytes of all segments on disk, applied ones that wait for reuse included."""
-        names: list[str] = os.listdir(self.source.folder)
-        return (len(names) - 1) * int(self._size)  # all but the lock
+        """Bytes of all segments of this node on disk, applied ones that wait for reuse included."""
+        return int(bytes_used(self.source.folder.parent))
+
+    def tick(self, now_ms: int) -> None:
+        """Once a second, in the thread that appends: seals what has lain for an hour, goes on in a new source."""
+        if self._successor is not None or (
+            now_ms - self._last_ms >= _IDLE_MS and self._segment is not None and self._position > SEGMENT_HEADER_BYTES
+        ):
+            self._roll()
 
     def upkeep(self, timeout_s: float) -> None:
         """One turn of the upkeep thread: waits until a segment is wanted or time is up, prepares, syncs."""
@@ -196,36 +208,36 @@ class Journal:
         self._wanted.clear()
         self.prepare()
         self.sync()
+        if self._next is None:
+            threading.Event().wait(_NO_ROOM_S)  # or each dropped record would ask the disk again
 
     def prepare(self) -> None:
-        """Makes the next segment if there is none, from an applied one where possible; deletes surplus ones."""
-        free = sorted(self.source.folder.glob("*.free"))
+        """Makes the next segment if there is none, and a successor if this source must be given up."""
         with self._lock:
             if self._next is None:
-                sequence = 0 if self._segment is None else self._segment.sequence + 1
-                self._next = self._make(sequence, free)
-        for path in free[FREE_KEPT_MAX:]:
-            path.unlink(missing_ok=True)
+                self._next = self._segments.make(0 if self._segment is None else self._segment.sequence + 1)
+            is_given_up = self._successor is None and self._make_source is not None and self.source.is_given_up()
+        self._segments.tidy()
+        if is_given_up:
+            self._prepare_successor()
 
     def sync(self) -> None:
         """To disk: everything appended before the call."""
         with self._lock:
             retired, self._retired = self._retired, []
+            left_locks, self._left_locks = self._left_locks, []
             current = self._segment
             descriptor = -1 if current is None else os.dup(current.descriptor)
         for segment in retired:
             os.fdatasync(segment.descriptor)
             segment.close()
+        for lock in left_locks:
+            os.close(lock)  # now the source is dead: whoever reads it reads it to its end
         if descriptor >= 0:
             try:
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
-
-    def seal(self) -> None:
-        """Ends the current segment, so that the aggregator can free it; the next record opens another."""
-        if self._segment is not None and self._position > SEGMENT_HEADER_BYTES:
-            self._roll()
 
     def close(self) -> None:
         """Syncs and unmaps; appends after it are dropped."""
@@ -240,42 +252,50 @@ class Journal:
             if unused is not None:
                 unused.close()
                 os.unlink(unused.path)
+            if self._source_lock is not None:
+                os.close(self._source_lock)
+                self._source_lock = None
 
-    def _make(self, sequence: int, free: list[Any]) -> Any:
-        """A zero-filled segment with its header, under its final name; None when the disk or the limit forbids it."""
-        path = str(self.source.segment_path(sequence))
-        if free:
-            reused = free.pop(0)
-            segment = _Segment(str(reused), sequence, self._size)
-            _fill_zero(segment.descriptor, self._size)
-            segment.map[:SEGMENT_HEADER_BYTES] = segment_header(sequence)
-            os.rename(reused, path)
-            segment.path = path
-            return segment
-        if self.bytes_used + self._size > self.bytes_max:
-            return None
-        try:
-            segment = _Segment(path + ".new", sequence, self._size)
-        except OSError:
-            return None
-        segment.map[:SEGMENT_HEADER_BYTES] = segment_header(sequence)
-        os.rename(path + ".new", path)
-        segment.path = path
-        return segment
+    def _prepare_successor(self) -> None:
+        """Makes another source with its first segment; `tick` goes on in it."""
+        source, lock = self._make_source()
+        segment = SegmentStore(source, self._size, self.bytes_max).make(0)
+        if segment is None:
+            os.close(lock)
+            source.retire()
+            return
+        self._successor = (source, lock, segment)
+
+    def _enter(self, source: Source, lock: int | None) -> None:
+        """From now on segments are of this source."""
+        self.source = source
+        self._source_lock = lock
+        self._source_seed = source_seed(source.name)
+        self._segments = SegmentStore(source, self._size, self.bytes_max)
 
     def _roll(self) -> bool:
-        """Seals the current segment and goes on in the next; False when there is none."""
+        """Seals the current segment and goes on in the next, of a new source if there is one; False without one."""
         with self._lock:
             following = self._next
+            if self._successor is not None:
+                if following is not None:
+                    self._retired.append(following)
+                if self._source_lock is not None:
+                    self._left_locks.append(self._source_lock)
+                source, lock, following = self._successor
+                self._successor = None
+                self._enter(source, lock)
+                self.renewed += 1
             if following is None:
                 self._wanted.set()
                 return False
             self._next = None
             if self._segment is not None:
-                self._words[self._position >> 3] = SEAL
+                self._words[self._position >> 3] = self._seed << 32 | SEAL
                 self._retired.append(self._segment)
             self._detach()
             self._segment = following
+            self._seed = segment_seed(self._source_seed, following.sequence)
             self._map = following.map
             self._words = following.words
             if compiled:
@@ -292,10 +312,3 @@ class Journal:
         self._words = None
         if compiled:
             self._view = None
-
-
-def _fill_zero(descriptor: int, size: int) -> None:
-    """Writes zeros by pwrite, which releases the GIL; a store into the map would hold it for milliseconds."""
-    zeros = bytes(ZERO_STEP_BYTES)
-    for offset in range(0, size, ZERO_STEP_BYTES):
-        os.pwrite(descriptor, zeros[: min(ZERO_STEP_BYTES, size - offset)], offset)

@@ -67,6 +67,8 @@ class Metrics:
             "journaled": counter("boltlink_clicks_journaled", "Records appended to the journal."),
             "aggregated": counter("boltlink_clicks_aggregated", "Records applied to statistics."),
             "dropped": counter("boltlink_clicks_dropped", "Records lost for want of room."),
+            "set_aside": counter("boltlink_buckets_set_aside", "Buckets that MongoDB refused."),
+            "given_up": counter("boltlink_journal_given_up", "Journals that a clone or an older state shared."),
             "damaged": counter("boltlink_journal_damaged", "Stretches of journal that could not be read."),
             "moved": counter("boltlink_rollup_moved", "Documents moved into days and months."),
             "rollup_races": counter("boltlink_rollup_races", "Moves that were tried again."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 from bson import decode, encode
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from app.analytics.bucket import (
     KEYS_MAX,
     OTHER,
     TALLIES,
+    add_minutes,
     pack_minutes,
     unpack_minutes,
 )
@@ -30,7 +32,7 @@ def delta_of(dims: dict[str, dict[str, int]], minutes: dict[int, int] | None = N
     delta.dims = dims
     delta.minutes = minutes or {}
     delta.clicks = sum(delta.minutes.values())
-    delta.visitors = list(range(visitors))
+    delta.visitors = [number.to_bytes(8, "little") for number in range(visitors)]
     return delta
 
 
@@ -41,7 +43,7 @@ def buckets(draw: st.DrawFn) -> Bucket:
         setattr(bucket, name, draw(st.integers(0, 3)))
     bucket.minutes = draw(st.dictionaries(st.integers(0, 1439), st.integers(1, 9), max_size=5))
     delta = delta_of({name: draw(keys) for name in draw(st.sets(st.sampled_from(DIMENSIONS), max_size=3))})
-    delta.visitors = draw(st.lists(st.integers(0, 20), max_size=10))
+    delta.visitors = draw(st.lists(st.sampled_from([bytes(8), b"visitor1", b"visitor2"]), max_size=10))
     bucket.add(delta)
     return bucket
 
@@ -67,7 +69,8 @@ def test_a_bucket_is_read_back_as_it_was_stored(bucket: Bucket) -> None:
     assert (document["link"], document["day"], document["rev"]) == (7, 20231115, 3)
     assert all(document[name] for name in TALLIES if name in document)
     back = Bucket.from_document(document)
-    assert all(getattr(back, name) == getattr(bucket, name) for name in Bucket.__slots__)
+    names = (*TALLIES, "rev", "minutes", "dims", "visitors")
+    assert all(getattr(back, name) == getattr(bucket, name) for name in names)
 
 
 @settings(deadline=None)
@@ -154,6 +157,18 @@ def test_a_document_is_below_64_kb_whatever_was_counted() -> None:
     assert len(encode(month.document((2**63 - 1, 20_000), ""))) < DOCUMENT_BYTES_MAX
 
 
-@given(st.dictionaries(st.integers(0, 3_000), st.integers(1, 10**9)))
+minutes_of_a_day = st.dictionaries(st.integers(0, 300), st.integers(1, 10**9))
+
+
+@given(minutes_of_a_day)
 def test_packed_minutes_are_unpacked_alike(minutes: dict[int, int]) -> None:
     assert dict(unpack_minutes(pack_minutes(minutes))) == minutes
+
+
+@given(st.lists(minutes_of_a_day, max_size=5))
+def test_minutes_that_are_added_one_by_one_are_packed_as_if_at_once(parts: list[dict[int, int]]) -> None:
+    packed, whole = b"", Counter[int]()
+    for part in parts:
+        packed = add_minutes(packed, part)
+        whole.update(part)
+    assert packed == pack_minutes(whole)

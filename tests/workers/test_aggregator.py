@@ -1,261 +1,376 @@
-"""Every click is counted once, whatever dies between any two effects: real journals, real MongoDB, seeded crashes."""
+"""The aggregator counts each click once, goes on after every failure, and stops for nobody's damage."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
 import shutil
-from collections import Counter
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pymongo.errors import AutoReconnect, PyMongoError
 
-from app.agents import TraitsReader
-from app.analytics import Ledger
-from app.journal import REDIRECT_GET, REDIRECT_HEAD, Journal, create_source, list_sources
+from app.analytics import CLICKS_NODE, INDEXES, SET_ASIDE, BucketKey, Ledger
+from app.journal import REDIRECT_GET, Journal, create_source, list_sources
+from app.stores import prepare_schema
 from tests.conftest import Stores
+from tests.workers.simulation import DAY_MS, HEAD, SEGMENT_BYTES, Node
 from workers.aggregator import Aggregator
 
-SEGMENT_BYTES = 8 * 1024
-SEEDS = range(int(os.environ.get("SIMULATIONS", "60")))
-DAY_MS = 86_400_000
-AGENT = b"Mozilla/5.0 (X11; Linux x86_64; rv:125.0) Gecko/20100101 Firefox/125.0"
-HEAD = b"GET /x HTTP/1.1\r\nHost: h\r\nUser-Agent: " + AGENT + b"\r\n\r\n"
-TRAITS = TraitsReader()
+Scenario = Callable[[Node, Stores], Any]
 
 
-class Crash(BaseException):
-    """The process is gone: nothing after this effect happens."""
+@pytest.fixture
+def with_node(tmp_path: Path, with_stores: Callable[..., None]) -> Callable[[Scenario], None]:
+    """Runs a scenario with a node, which must have counted every click once in the end."""
+
+    def run(scenario: Scenario) -> None:
+        async def whole(stores: Stores) -> None:
+            await prepare_schema(stores.database, INDEXES)
+            node = Node(stores.database, tmp_path / "journal", 1)
+            await scenario(node, stores)
+            await node.settle()
+            assert await node.counted() == +node.expected
+            await node.close()
+
+        with_stores(whole)
+
+    return run
 
 
-class Node:
-    """One node's journals and aggregator, which may die at any effect."""
-
-    def __init__(self, stores: Stores, folder: Path, rng: random.Random) -> None:
-        self.rng = rng
-        self.expected: Counter[tuple[int, int]] = Counter()
-        self._stores = stores
-        self._folder = folder
-        self._countdown = -1
-        self._writer: tuple[Journal, int] | None = None
-        self._time_ms = 1_700_000_000_000
-        self.aggregator = self._new_aggregator()
-
-    def _trace(self, step: str) -> None:
-        self._countdown -= 1
-        if self._countdown == 0:
-            raise Crash(step)
-
-    def _new_aggregator(self) -> Aggregator:
-        return self.aggregator_with(Ledger(self._stores.database, "n-0", trace=self._trace))
-
-    def aggregator_with(self, ledger: Ledger) -> Aggregator:
-        """An aggregator of this node, as a second process would be."""
-        return Aggregator(
-            journal=self._folder,
-            ledger=ledger,
-            traits=TRAITS,
-            slot=0,
-            slots=1,
-            wall=lambda: self._time_ms / 1000,
-            segment_bytes=SEGMENT_BYTES,
-        )
-
-    def append(self, count: int) -> None:
-        """Clicks of a few links over a few days, HEADs among them."""
-        if self._writer is None:
-            source, lock = create_source(self._folder, "web_0", self.rng.randbytes(8))
-            self._writer = Journal(source, segment_bytes=SEGMENT_BYTES), lock
-        journal = self._writer[0]
-        for _ in range(count):
-            self._time_ms += self.rng.choice([0, 1, 5_000, DAY_MS // 3])
-            link = self.rng.randint(1, 6)
-            is_click = self.rng.random() < 0.9
-            flags = REDIRECT_GET if is_click else REDIRECT_HEAD
-            assert journal.append(HEAD, self._time_ms, link.to_bytes(8, "big"), 0, flags, bytes(16))
-            journal.prepare()
-            if is_click:
-                self.expected[link, self._time_ms // DAY_MS] += 1
-
-    def kill_writer(self) -> None:
-        """kill -9: the map stays as it is, the kernel frees the lock."""
-        if self._writer is not None:
-            journal, lock = self._writer
-            self._writer = None
-            os.close(lock)
-            self._kept = journal  # its map is dropped with it, without a seal or a sync
-
-    async def loop(self, *, may_crash: bool) -> None:
-        """One loop of the aggregator; a crash makes a new one."""
-        self._countdown = self.rng.randint(1, 14) if may_crash else -1
-        try:
-            await self.aggregator.loop()
-        except Crash:
-            self.aggregator = self._new_aggregator()
-        finally:
-            self._countdown = -1
-
-    async def settle(self) -> None:
-        """Everything is applied, and dead sources are retired."""
-        for _ in range(200):
-            if not await self.aggregator.loop() and len(list_sources(self._folder)) <= (self._writer is not None):
-                return
-        raise AssertionError("does not come to rest")
-
-    async def counted(self) -> Counter[tuple[int, int]]:
-        found: Counter[tuple[int, int]] = Counter()
-        async for row in self._stores.database["clicks_node"].find():
-            found[int(row["link"]), day_of(row["day"])] += row.get("clicks", 0)
-        return found
-
-    def close(self) -> None:
-        self.aggregator.close()
-        self.kill_writer()
+async def drain(aggregator: Aggregator) -> None:
+    while await aggregator.loop(flush=True):
+        pass
 
 
-def day_of(number: int) -> int:
-    return (date(number // 10_000, number // 100 % 100, number % 100) - date(1970, 1, 1)).days
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_clicks_are_counted_once_whatever_dies(seed: int, tmp_path: Path, with_stores: Callable[..., None]) -> None:
-    async def scenario(stores: Stores) -> None:
-        node = Node(stores, tmp_path, random.Random(seed))
-        for _ in range(12):
-            node.append(node.rng.randint(0, 40))
-            if node.rng.random() < 0.25:
-                node.kill_writer()
-            await node.loop(may_crash=node.rng.random() < 0.7)
-        node.kill_writer()
-        await node.settle()
-        assert +(await node.counted()) == node.expected, f"seed {seed}"
-        node.close()
-
-    with_stores(scenario)
-
-
-def test_a_paused_aggregator_that_was_replaced_counts_nothing_twice(
-    tmp_path: Path, with_stores: Callable[..., None]
-) -> None:
-    async def scenario(stores: Stores) -> None:
-        node = Node(stores, tmp_path, random.Random(1))
+def test_a_paused_aggregator_that_was_replaced_counts_nothing_twice(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
         node.append(30)
-        await node.aggregator.loop()
+        await drain(node.aggregator)
         paused = node.aggregator
         node.append(30)
-        node.aggregator = node.aggregator_with(Ledger(stores.database, "n-0"))
-        await node.aggregator.loop()
+        node.aggregator = node.new_aggregator()
+        await drain(node.aggregator)
         node.append(30)
-        await paused.loop()  # goes on where it believed to be
-        await paused.loop()
-        await node.settle()
-        assert +(await node.counted()) == node.expected
+        await drain(paused)  # goes on where it believed to be
         assert paused.counts.lost_races == 1
-        paused.close()
-        node.close()
+        await paused.close()
 
-    with_stores(scenario)
+    with_node(scenario)
 
 
 def test_a_paused_aggregator_whose_buckets_left_its_memory_counts_nothing_twice(
-    tmp_path: Path, with_stores: Callable[..., None]
+    with_node: Callable[..., None],
 ) -> None:
-    async def scenario(stores: Stores) -> None:
-        node = Node(stores, tmp_path, random.Random(5))
-        paused_ledger = Ledger(stores.database, "n-0")
-        paused = node.aggregator_with(paused_ledger)
+    async def scenario(node: Node, stores: Stores) -> None:
+        ledger = Ledger(stores.database, "00000001-0")
+        paused = node.new_aggregator(ledger)
         node.append(30)
-        await paused.loop()
+        await drain(paused)
         node.append(30)
-        await node.aggregator.loop()
-        paused_ledger.forget()  # so only the checkpoint can say that it is late
+        await drain(node.aggregator)
+        ledger.forget(list(ledger._known))  # so only the checkpoint can say that it is late
         node.append(30)
-        await paused.loop()
-        await node.settle()
-        assert +(await node.counted()) == node.expected
-        paused.close()
-        node.close()
+        await drain(paused)
+        await paused.close()
 
-    with_stores(scenario)
+    with_node(scenario)
 
 
-def test_two_sources_that_share_buckets_are_both_counted(tmp_path: Path, with_stores: Callable[..., None]) -> None:
-    async def scenario(stores: Stores) -> None:
-        one = Node(stores, tmp_path / "one", random.Random(6))
-        two = Node(stores, tmp_path / "two", random.Random(7))
-        for _ in range(15):
-            one.append(20)
-            two.append(20)
-            await asyncio.gather(one.aggregator.loop(), two.aggregator.loop())
-        await one.settle()
-        await two.settle()
-        assert +(await one.counted()) == one.expected + two.expected
-        one.close()
-        two.close()
+def test_a_batch_in_flight_when_its_aggregator_is_replaced_counts_once(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        for _ in range(6):
+            node.append(20)
+            assert await node.aggregator.loop(flush=True)  # its transaction runs now
+            before, node.aggregator = node.aggregator, node.new_aggregator()
+            await asyncio.gather(drain(node.aggregator), before.close())
 
-    with_stores(scenario)
+    with_node(scenario)
 
 
-def test_two_aggregators_of_one_slot_at_once_count_once(tmp_path: Path, with_stores: Callable[..., None]) -> None:
-    async def scenario(stores: Stores) -> None:
-        node = Node(stores, tmp_path, random.Random(2))
-        other = node.aggregator_with(Ledger(stores.database, "n-0"))
+def test_two_aggregators_of_one_slot_at_once_count_once(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        other = node.new_aggregator()
         for _ in range(15):
             node.append(20)
-            await asyncio.gather(node.aggregator.loop(), other.loop())
-        await node.settle()
-        assert +(await node.counted()) == node.expected
-        other.close()
-        node.close()
+            await asyncio.gather(node.aggregator.loop(flush=True), other.loop(flush=True))
+        await other.close()
 
-    with_stores(scenario)
+    with_node(scenario)
+
+
+def test_a_lost_reply_is_found_out_by_the_checkpoint(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        for step, applied in (("committed", 20), ("commit", 0)):
+            lost = [step]
+
+            def trace(name: str, lost: list[str] = lost) -> None:
+                if [name] == lost:
+                    lost.clear()
+                    raise AutoReconnect("the connection is gone")
+
+            aggregator = node.new_aggregator(Ledger(stores.database, "00000001-0", trace=trace))
+            node.append(20)
+            assert await aggregator.loop(flush=True)
+            assert await aggregator.loop(flush=True)  # hears that nobody knows
+            assert (aggregator.counts.applied, aggregator.counts.lost_races) == (0, 1)
+            await aggregator._open()
+            assert aggregator.counts.applied == applied
+            await drain(aggregator)
+            assert aggregator.counts.applied == 20
+            await aggregator.close()
+
+    with_node(scenario)
 
 
 def test_a_source_that_a_restored_disk_brings_back_is_not_counted_again(
-    tmp_path: Path, with_stores: Callable[..., None]
+    tmp_path: Path, with_node: Callable[..., None]
 ) -> None:
-    async def scenario(stores: Stores) -> None:
-        node = Node(stores, tmp_path / "journal", random.Random(3))
+    async def scenario(node: Node, stores: Stores) -> None:
         node.append(50)
-        (source,) = list_sources(tmp_path / "journal")
+        (source,) = node.sources()
         node.kill_writer()
         shutil.copytree(source.folder, tmp_path / "kept")
         await node.settle()
+        assert node.sources() == []
         shutil.copytree(tmp_path / "kept", source.folder)
-        await node.settle()
-        assert +(await node.counted()) == node.expected
-        node.close()
 
-    with_stores(scenario)
+    with_node(scenario)
+
+
+def test_a_journal_that_never_reached_its_checkpoint_is_given_up(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        node.append(10)
+        await drain(node.aggregator)
+        (source,) = node.sources()
+        ahead = {"$inc": {"applied": 4096}}
+        await stores.database["checkpoints"].update_one({"_id": source.name}, ahead)
+        after = node.new_aggregator()  # as after the machine was set back to an older state
+        await drain(after)
+        assert (after.intake.given_up, source.is_given_up()) == (1, True)
+        await after.close()
+        node.kill_writer()
+
+    with_node(scenario)
+
+
+def test_a_checkpoint_that_a_clone_moved_makes_the_source_be_given_up(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        node.append(10)
+        await drain(node.aggregator)
+        clone = node.new_aggregator()
+        node.append(10)
+        await drain(clone)
+        node.append(10)
+        await drain(node.aggregator)
+        assert node.aggregator.intake.given_up == 1
+        assert [source.is_given_up() for source in node.sources()] == [True]
+        await clone.close()
+
+    with_node(scenario)
+
+
+def test_a_new_aggregator_of_the_same_node_gives_nothing_up(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        for _ in range(3):
+            node.append(10)
+            await drain(node.aggregator)
+            await node.aggregator.close()
+            node.aggregator = node.new_aggregator()
+        assert [source.is_given_up() for source in node.sources()] == [False]
+
+    with_node(scenario)
+
+
+async def refuse(stores: Stores, links: list[int], collection: str = CLICKS_NODE) -> None:
+    """MongoDB takes no bucket of these links any more."""
+    validator = {"link": {"$nin": links}}
+    await stores.database.command({"collMod": collection, "validator": validator})
+
+
+def test_a_bucket_that_mongodb_refuses_is_set_aside_and_stops_no_other(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        refused: list[BucketKey] = []
+        ledger = Ledger(stores.database, "00000001-0", on_refused=lambda key, reason: refused.append(key))
+        node.aggregator = node.new_aggregator(ledger)
+        node.append(60)
+        await drain(node.aggregator)
+        bad = next(iter(node.expected))[0]
+        await refuse(stores, [bad])
+        for _ in range(4):
+            node.append(40)
+            await drain(node.aggregator)
+        assert {link for link, _ in refused} == {bad}
+        assert len(refused) == len(set(refused))
+        aside = stores.database[SET_ASIDE]
+        clicks = [row.get("clicks", 0) async for row in aside.find({"link": bad})]
+        assert sum(clicks) > 0
+        assert await aside.count_documents({"link": {"$ne": bad}}) == 0
+        counted = await node.counted()
+        counted.update({(bad, 0): sum(clicks)})
+        assert counted.total() == node.expected.total()
+        for key, found in (await node.counted()).items():
+            node.expected[key] = found if key[0] == bad else node.expected[key]
+        for key in [key for key in node.expected if key[0] == bad and key not in counted]:
+            del node.expected[key]
+
+    with_node(scenario)
+
+
+def test_when_everything_is_refused_nothing_is_set_aside_and_it_goes_on_later(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        node.append(1)
+        await drain(node.aggregator)
+        await stores.database.command({"collMod": CLICKS_NODE, "validator": {"link": {"$lt": 0}}})
+        node.append(200)
+        node.aggregator = Aggregator(intake=node.aggregator.intake, ledger=Ledger(stores.database, "00000001-0"))
+        with pytest.raises(PyMongoError):
+            await drain(node.aggregator)
+        assert await stores.database[SET_ASIDE].count_documents({}) == 0
+        await stores.database.command({"collMod": CLICKS_NODE, "validator": {}})
+
+    with_node(scenario)
 
 
 def test_more_buckets_than_a_batch_holds_are_cut_and_nothing_is_lost(
-    tmp_path: Path, with_stores: Callable[..., None]
+    tmp_path: Path, with_node: Callable[..., None]
 ) -> None:
-    async def scenario(stores: Stores) -> None:
-        source, lock = create_source(tmp_path, "web_0", bytes(8))
-        journal = Journal(source, segment_bytes=1024 * 1024)
-        for link in range(1, 4_501):
+    async def scenario(node: Node, stores: Stores) -> None:
+        source, lock = create_source(tmp_path / "journal", "web_0", bytes(8))
+        journal = Journal(source, lock, segment_bytes=SEGMENT_BYTES)
+        for link in range(100, 600):
             assert journal.append(HEAD, 1_700_000_000_000, link.to_bytes(8, "big"), 0, REDIRECT_GET, bytes(16))
             journal.prepare()
-        aggregator = Aggregator(
-            journal=tmp_path,
-            ledger=Ledger(stores.database, "n-0"),
-            traits=TRAITS,
-            slot=0,
-            slots=1,
-            wall=lambda: 1_700_000_000.0,
-            segment_bytes=1024 * 1024,
-        )
-        while await aggregator.loop():
-            pass
-        assert await stores.database["clicks_node"].count_documents({"clicks": 1}) == 4_500
+        aggregator = Aggregator(intake=node.aggregator.intake, ledger=Ledger(stores.database, "n"), buckets_max=200)
+        await drain(aggregator)
+        assert await stores.database[CLICKS_NODE].count_documents({"clicks": 1}) == 500
         assert aggregator.counts.batches == 3
-        aggregator.close()
         journal.close()
-        os.close(lock)
 
-    with_stores(scenario)
+    with_node(scenario)
+
+
+def test_a_batch_whose_buckets_are_too_large_together_is_made_of_fewer(
+    monkeypatch: pytest.MonkeyPatch, with_node: Callable[..., None]
+) -> None:
+    monkeypatch.setattr("app.analytics.ledger.BATCH_BYTES_MAX", 1_500)  # three small buckets
+
+    async def scenario(node: Node, stores: Stores) -> None:
+        for _ in range(3):
+            node.append(60)
+            await drain(node.aggregator)
+
+    with_node(scenario)
+
+
+def test_a_damaged_source_stops_no_other_and_is_counted_once(tmp_path: Path, with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        node.append(20)
+        node.kill_writer()
+        (source,) = node.sources()
+        path = source.segment_path(0)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:16] + b"\xff" * 100 + whole[116:])  # in the first record
+        lost = next(iter(node.expected))
+        node.expected[lost] -= 1
+        node.append(20)
+        await node.settle()
+        assert node.aggregator.intake.damaged == 1
+
+    with_node(scenario)
+
+
+def test_what_is_none_of_ours_is_left_beside(tmp_path: Path, with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        journal = tmp_path / "journal"
+        node.append(5)
+        node.kill_writer()
+        (source,) = node.sources()
+        (source.folder / "notes.txt").write_text("of somebody")
+        (source.folder / "00000009.seg").mkdir()
+        (journal / "web_9-0123456789abcdef").write_text("a file where a folder should be")
+        (journal / "lost+found").mkdir()
+        await node.settle()
+        assert {path.name for path in journal.iterdir()} == {
+            "web_9-0123456789abcdef",
+            "lost+found",
+            f".left-{source.name}-0",
+        }
+
+    with_node(scenario)
+
+
+def test_lag_is_that_of_the_oldest_click_that_is_not_applied_read_or_not(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        intake = node.aggregator.intake
+        assert intake.lag_s == 0
+        node.append(1)
+        first_ms = node._time_ms
+        node._time_ms += 5_000
+        assert intake.lag_s == pytest.approx(5)  # nothing was opened yet
+        node.append(1)
+        node._time_ms = first_ms + 60_000
+        assert intake.lag_s == pytest.approx(60)
+        await drain(node.aggregator)
+        assert intake.lag_s == 0
+
+    with_node(scenario)
+
+
+def test_as_of_says_that_all_before_is_counted_also_while_more_comes(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        node.aggregator = Aggregator(
+            intake=node.aggregator.intake,
+            ledger=Ledger(stores.database, "00000001-0"),
+            buckets_max=2,
+            coalesce_s=0,
+        )
+        node.append(40)
+        await node.aggregator.loop()
+        await node.aggregator.loop()
+        row = await stores.database["checkpoints"].find_one({"_id": "aggregator/00000001-0"})
+        assert row is not None
+        counted = await node.counted()
+        before = row["as_of"]
+        assert before < datetime.fromtimestamp(node._time_ms / 1000, UTC)
+        for (link, day), clicks in node.expected.items():
+            if datetime.fromtimestamp((day + 1) * DAY_MS / 1000, UTC) <= before:
+                assert counted[link, day] == clicks
+
+    with_node(scenario)
+
+
+def test_a_batch_waits_until_it_is_time_but_the_first_click_does_not(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        now_s = [100.0]
+        aggregator = Aggregator(
+            intake=node.aggregator.intake,
+            ledger=Ledger(stores.database, "00000001-0"),
+            monotonic=lambda: now_s[0],
+            coalesce_s=0.5,
+        )
+        node.append(1)
+        assert await aggregator.loop()
+        await aggregator.loop()
+        assert aggregator.counts.batches == 1
+        node.append(3)
+        now_s[0] += 0.4
+        assert not await aggregator.loop()
+        node.append(3)
+        now_s[0] += 0.2
+        assert await aggregator.loop()
+        await aggregator.loop()
+        assert (aggregator.counts.batches, aggregator.is_idle) == (2, True)
+
+    with_node(scenario)
+
+
+def test_the_lock_of_a_living_writer_is_not_disturbed_by_readers(tmp_path: Path) -> None:
+    source, lock = create_source(tmp_path, "web_0", bytes(8))
+    assert all(source.is_live() for _ in range(3))
+    os.close(lock)
+    assert not any(source.is_live() for _ in range(3))
+    assert [found.name for found in list_sources(tmp_path)] == [source.name]
