@@ -118,7 +118,11 @@ class WebProcess:
         self.countries = CountryFinder(settings.geoip_db, self._log.warning)
         self.specials = Specials(
             table=self.table,
-            visitors=Visitors(trusted=settings.trusted_proxies, country=self.countries.find),
+            visitors=Visitors(
+                trusted=settings.trusted_proxies,
+                country=self.countries.find,
+                country_header=settings.country_header,
+            ),
             visits=Visits(links, self.breakers["visits"]),
             passwords=PasswordDesk(Limiter(self.redis, self.breakers["limits"], Buckets(time.monotonic)), self.hasher),
         )

@@ -24,7 +24,11 @@ PROXY = "10.0.0.1"
 #: Addresses below 203.0.113.128 are German, those above Swiss.
 visitors = Visitors(
     trusted=[ip_network("10.0.0.0/8")],
-    country=lambda text: "" if not text.startswith("203.") else "DE" if int(text.rpartition(".")[2]) < 128 else "CH",
+    country=lambda text, claimed: (
+        claimed.decode()
+        or ("" if not text.startswith("203.") else "DE" if int(text.rpartition(".")[2]) < 128 else "CH")
+    ),
+    country_header="CF-IPCountry",
 )
 
 

@@ -76,6 +76,13 @@ def test_country_is_that_of_the_client_s_address_behind_trusted_proxies() -> Non
     assert holds(When(country=("DE",)), visitor(address="203.0.113.7", more=forwarded))
 
 
+def test_what_a_cdn_says_of_a_country_is_believed_from_trusted_proxies_only() -> None:
+    claim = "cf-ipcountry: CH \r\n"
+    assert holds(When(country=("CH",)), visitor(address="10.0.0.1", more=claim))
+    assert holds(When(country=("CH",)), visitor(peer=bytes(16), more=claim))
+    assert holds(When(country=("DE",)), visitor(address="203.0.113.7", more=claim))
+
+
 @pytest.mark.parametrize(
     ("parameter", "query", "expected"),
     [
