@@ -162,7 +162,8 @@ def _status(request: h11.Request) -> int:
     target = request.target
     if request.method == b"CONNECT":
         name, _, port = target.rpartition(b":")
-        is_authority = _is_authority(name) and port.isdigit() and len(port) < 6
+        # A host alone: one to which a port may be added.
+        is_authority = _is_authority(name) and _is_authority(name + b":1") and port.isdigit() and len(port) < 6
         raise _RefusedError(
             HTTPStatus.METHOD_NOT_ALLOWED if is_authority and (host or is_old) else HTTPStatus.BAD_REQUEST
         )
