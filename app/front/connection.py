@@ -123,7 +123,7 @@ class Connection:
         if not self.gate.admit(self):
             if data or early is None:  # who was answered already asked for nothing more
                 self.write(self.gate.overloaded(data))
-            self._finish(gently=True)
+            self._finish(gently=self.gate.let_linger(self))
         elif ends:
             self._finish()
         elif data:  # in the next turn: uvloop starts reading after this call, whatever was paused within it
@@ -136,6 +136,7 @@ class Connection:
         self.state = limits.CLOSED
         self.buffer = _no_bytes
         self.gate.connections.discard(self)
+        self.gate.refused.discard(self)
         if self.exchange is not None:
             exchange, self.exchange = self.exchange, None
             exchange.on_lost()
@@ -216,6 +217,7 @@ class Connection:
         self.buffer = rest
         self._rest()
         self._schedule()
+        self.update_reading()
 
     def answer_slug(self, head: bytes, found: Careful, rest: bytes) -> None:
         """A GET of a slug that h11 has judged; from here on it is answered like a plain one."""
@@ -229,6 +231,7 @@ class Connection:
             self._finish()
         else:
             self._schedule()
+            self.update_reading()
 
     # What happens to bytes that are not one plain hit.
 

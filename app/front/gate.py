@@ -20,6 +20,7 @@ from app.settings import RESERVED_SEGMENTS
 
 __all__ = ["Exchange", "Gate", "Owner", "Transport", "pack_peer"]
 
+REFUSED_MAX = 64  # of the descriptors that `app.main` keeps spare
 _RESERVED = frozenset(segment.encode() for segment in RESERVED_SEGMENTS)
 _SLUG_BYTES_MAX = 64
 _SLUG_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
@@ -91,6 +92,7 @@ class Gate:
         lane: what the fast lane needs; its `hits` come on top of `counts.redirects`.
         warm_hits: other answers that L1 knew.
         expired: connections ended by a time-out.
+        refused: connections over the limit whose clients still read why.
     """
 
     __slots__ = (
@@ -106,6 +108,7 @@ class Gate:
         "lane",
         "make_exchange",
         "now",
+        "refused",
         "resolver",
         "specials",
         "table",
@@ -138,6 +141,7 @@ class Gate:
         self.now = now
         self.connections_max = connections_max
         self.connections: set[Owner] = set()
+        self.refused: set[Owner] = set()
         self.counts = FrontCounts()
         self.warm_hits = 0
         self.expired = 0
@@ -150,6 +154,13 @@ class Gate:
             self.counts.refused_connections += 1
             return False
         self.connections.add(connection)
+        return True
+
+    def let_linger(self, connection: Owner) -> bool:
+        """Whether one that was not admitted may stay until its client has read why; else it is closed at once."""
+        if len(self.refused) >= REFUSED_MAX:
+            return False
+        self.refused.add(connection)
         return True
 
     def overloaded(self, head: bytes) -> bytes:
@@ -174,7 +185,7 @@ class Gate:
         self.book.refresh(now_s)
         self._fit_lane()
         self.lane.second = second
-        for connection in list(self.connections):
+        for connection in [*self.connections, *self.refused]:
             connection.expire(second)
 
     def drain(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.front import limits
+from app.front.exchange import EVENTS_MAX
 from app.front.head import HEAD_BYTES_MAX
 from tests.front.harness import HOST, OK, Front, RecordingTransport
 
@@ -159,6 +160,18 @@ def test_chunks_of_one_byte_do_not_hold_up_other_connections(front: Front) -> No
     turns, out = asyncio.run(scenario())
     assert turns > 10
     assert b"X-Seen: POST /api/x 5000" in out
+
+
+@pytest.mark.parametrize("method", [b"POST", b"PUT"])
+def test_a_connection_is_read_on_after_a_body_that_came_faster_than_it_was_taken(front: Front, method: bytes) -> None:
+    connection, transport = front.connect()
+    size = limits.BUFFER_BYTES_MAX * 2
+    body = b"1\r\nx\r\n" * EVENTS_MAX + b"%x\r\n" % size + b"x" * size + b"\r\n0\r\n\r\n"
+    connection.data_received(method + b" /abc7 HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+    assert transport.is_paused
+    front.turn()
+    assert statuses(transport) == [405]
+    assert not transport.is_paused
 
 
 def test_chunk_extensions_cannot_outweigh_the_body(front: Front) -> None:

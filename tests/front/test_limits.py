@@ -12,6 +12,7 @@ import pytest
 
 from app.front import limits
 from app.front.exchange import BODY_BYTES_MAX
+from app.front.gate import REFUSED_MAX
 from app.front.head import HEAD_BYTES_MAX
 from app.main import SPARE_DESCRIPTORS, listen_privately
 from tests.front.application import STREAM_PART
@@ -203,6 +204,19 @@ def test_connections_are_limited_and_those_over_it_are_told(service: Service) ->
     assert service.front.gate.counts.refused_connections == 1
 
 
+def test_those_over_the_limit_hold_no_descriptor_for_long(service: Service) -> None:
+    gate = service.front.gate
+    gate.connections_max = 0
+    with ExitStack() as stack:
+        for number in range(1, REFUSED_MAX + 11):
+            client = stack.enter_context(service.client())
+            client.sendall(UNKNOWN)
+            assert read_to_end(client).startswith(b"HTTP/1.1 503 ")
+            assert len(gate.refused) == min(number, REFUSED_MAX)
+        service.tick(limits.STATE_LIMIT_S[limits.LINGERING] + 1)
+        wait_until(lambda: not gate.refused)
+
+
 def test_who_is_answered_before_the_limit_is_seen_gets_no_second_answer(service: Service) -> None:
     service.front.gate.connections_max = 0
     with service.client() as client:
@@ -258,6 +272,7 @@ def test_while_draining_each_answer_is_the_last(service: Service) -> None:
         ("bytes that a client has asked for and does not read", f"{limits.UNSENT_BYTES_MAX // 1024} KiB"),
         ("such a client reads nothing", f"{limits.UNSENT_S} s"),
         ("connections of a process", str(SPARE_DESCRIPTORS)),
+        ("connections of a process", f"{REFUSED_MAX} more for 2 s"),
     ],
 )
 def test_each_limit_stands_in_operations(row: str, number: str) -> None:
