@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import Any
 
 import cython
@@ -36,6 +38,7 @@ else:
 
 __all__ = ["Connection"]
 
+_NONE = bytes(4)
 _no_bytes = cython.declare(bytes, b"")
 _idle = cython.declare(cython.int, limits.IDLE)
 
@@ -47,6 +50,11 @@ def _send(descriptor: cython.int, data: bytes) -> cython.Py_ssize_t:
         return os.write(descriptor, data)
     except OSError:
         return 0
+
+
+def has_unread(descriptor: int) -> bool:
+    """Whether bytes came that were not read yet."""
+    return descriptor >= 0 and ioctl(descriptor, FIONREAD, _NONE) != _NONE
 
 
 @cython.cclass
@@ -97,7 +105,7 @@ class Connection:
         self.fd = self._fd = -1
         self.since = self.lane.second
         if early is None:  # a client that has not said a word is "idle" for a shorter time
-            self.since -= limits.IDLE_S - limits.FIRST_BYTE_S + silent_s
+            self.since -= limits.SILENT_S + silent_s
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; the common case is answered here and now."""
@@ -186,8 +194,9 @@ class Connection:
             self.transport.abort() if self.stalled else self.transport.close()
         elif self.state == limits.EXCHANGE:
             self.exchange.expire(second)
-        elif self.gate.draining and self.state == limits.IDLE and aged >= limits.DRAIN_IDLE_S:
-            self.transport.close()
+        elif self.gate.draining and self.state == limits.IDLE and aged % limits.SILENT_S >= limits.DRAIN_IDLE_S:
+            if not has_unread(self._fd):  # else the next turn answers it
+                self._finish()
 
     def settle(self) -> None:
         """Sends the answers that have become known, in order, and goes on with what was buffered meanwhile."""

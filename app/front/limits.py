@@ -17,6 +17,7 @@ __all__ = [
     "IDLE_S",
     "LINGERING",
     "READING",
+    "SILENT_S",
     "STATE_LIMIT_S",
     "TURN_ANSWERS_MAX",
     "UNSENT_BYTES_MAX",
@@ -29,10 +30,11 @@ IDLE, READING, WAITING, EXCHANGE, LINGERING, CLOSED = range(6)
 
 FIRST_BYTE_S = 5  # a client that connects and says nothing
 IDLE_S = 75  # nginx's keepalive_timeout, so that a proxy in front seldom meets a closing connection
+SILENT_S = IDLE_S - FIRST_BYTE_S  # so much older counts a client that has not said a word
 HEAD_S = 10  # for a whole head, from its first byte
 #: How long a connection may stay in a state; WAITING is bounded by the resolver, a running handler by itself.
 STATE_LIMIT_S = {IDLE: IDLE_S, READING: HEAD_S, LINGERING: 2}
-#: While draining: a client that has just been answered may be sending its next request, which a close would reset.
+#: While draining: a client that has just come or been answered may be sending a request, which a close would reset.
 DRAIN_IDLE_S = 2
 BODY_S = 30  # for the whole body of a request
 UNSENT_S = 60  # a client that reads nothing while answers wait for it

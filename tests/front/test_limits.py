@@ -258,6 +258,35 @@ def test_while_draining_each_answer_is_the_last(service: Service) -> None:
         assert idle.recv(1) == b""
 
 
+def test_while_draining_a_client_that_has_just_come_may_still_ask(private: Service) -> None:
+    with private.client() as client, private.client() as silent:
+        wait_for_connections(private, 2)
+        private.call(private.front.gate.drain)
+        private.tick(1)
+        client.sendall(OK)
+        assert read_to_end(client).endswith(b"\r\nConnection: close\r\n\r\n")
+        private.tick(1)
+        assert silent.recv(1) == b""
+
+
+def test_while_draining_a_request_that_came_is_answered_and_none_is_reset(service: Service) -> None:
+    def drain_before_it_is_read(client: socket.socket, data: bytes) -> None:
+        client.sendall(data)
+        service.front.gate.tick(1_700_000_000, service.front.gate.lane.second + limits.DRAIN_IDLE_S)
+
+    with service.client() as client, service.client() as late:
+        for each in (client, late):
+            each.sendall(OK)
+            read_answer(each)
+        service.call(service.front.gate.drain)
+        service.call(lambda: drain_before_it_is_read(client, OK))
+        assert TARGET in read_to_end(client)
+        assert late.recv(1) == b""
+        late.sendall(OK)
+        service.settle()
+        assert late.recv(1) == b"", "no reset"
+
+
 @pytest.mark.parametrize(
     ("row", "number"),
     [
