@@ -13,7 +13,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 __all__ = ["NOBODY", "Network", "Networks", "address_text", "client_address", "forwarded_client"]
 
@@ -22,7 +23,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 NOBODY = bytes(16)  # the peer of a unix socket, and a client whom nobody names
 HOPS_MAX = 32
 FORWARDED_BYTES_MAX = 2_048  # of what the nearest proxies wrote
-_FOR = re.compile(r'(?:^|[;,])\s*for="?(\[[^\]]*\]|[^";,\s]*)', re.IGNORECASE)
+#: One element of `Forwarded` (RFC 7239 4), written backwards: a comma within quotes ends none.
+_ELEMENT = re.compile(r'((?:"(?:"\\|[^"])*+"(?!\\)|[^",])*+)(?:,|$)')
+_PAIR = re.compile(r'(?:"(?:\\.|[^"\\])*+"|[^;"])++')
 _MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"
 
 
@@ -79,12 +82,12 @@ def forwarded_client(peer: bytes, forwarded_for: bytes, forwarded: bytes, truste
     """
     address = peer
     if forwarded_for:
-        hops = forwarded_for[-FORWARDED_BYTES_MAX:].decode("latin-1").split(",")
+        hops: Iterable[str] = reversed(forwarded_for[-FORWARDED_BYTES_MAX:].decode("latin-1").split(","))
     elif forwarded:
-        hops = _FOR.findall(forwarded[-FORWARDED_BYTES_MAX:].decode("latin-1"))
+        hops = _forwarded_hops(forwarded[-FORWARDED_BYTES_MAX:].decode("latin-1"))
     else:
         return address
-    for hop in reversed(hops[-HOPS_MAX:]):
+    for hop in islice(hops, HOPS_MAX):
         found = _parse(hop)
         if found is None:
             break  # unknown or obfuscated: nothing further left can be believed
@@ -92,6 +95,22 @@ def forwarded_client(peer: bytes, forwarded_for: bytes, forwarded: bytes, truste
         if found not in trusted:
             break
     return address
+
+
+def _forwarded_hops(text: str) -> Iterator[str]:
+    """Whom each element of `Forwarded` names, from the right; "" where it names nobody.
+
+    Read backwards, so that no quote of a client changes how what proxies wrote behind it is read.
+    """
+    backwards = text[::-1]
+    at = 0
+    while at < len(backwards):
+        element = _ELEMENT.match(backwards, at)
+        if element is None:
+            return
+        pairs = [pair.partition("=") for pair in _PAIR.findall(element[1][::-1])]
+        yield next((value for name, _, value in pairs if name.strip().lower() == "for"), "")
+        at = element.end()
 
 
 def address_text(packed: bytes) -> str:

@@ -93,7 +93,8 @@ class Branches:
         if not self._total:
             return None
         digest = blake2b(self._key + visitor.address.encode() + b"\n" + visitor.agent, digest_size=8).digest()
-        return self._variants[bisect_right(self._shares, int.from_bytes(digest, "big") % self._total)]
+        # A fraction of the sum, not a remainder: what a weight shifts is the border of its neighbour.
+        return self._variants[bisect_right(self._shares, int.from_bytes(digest, "big") * self._total >> 64)]
 
 
 class Seen:

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 __all__ = ["Hosts"]
 
-SPELLINGS_MAX = 1_000  # raw Host values remembered; a client that invents hosts only makes itself slower
+#: Raw Host values remembered, then all are judged anew: a client that invents hosts costs others one judgement each.
+SPELLINGS_MAX = 1_000
 
 
 class Hosts:
@@ -37,7 +38,7 @@ class Hosts:
         """From now on these are all further domains; every spelling is judged anew."""
         self._others = {name.encode("ascii") for name in names}
         self.is_complete = True
-        self.prefixes.clear()  # the hot path holds this dictionary
+        self.prefixes.clear()
 
     def prefix(self, host: bytes) -> bytes | None:
         """The prefix of `host`'s keys; remembers raw spellings, so that the hot path needs one look-up."""
@@ -45,7 +46,9 @@ class Hosts:
         if known is not None:
             return known
         prefix = self._judge(host)
-        if prefix is not None and len(self.prefixes) < SPELLINGS_MAX:
+        if prefix is not None:
+            if len(self.prefixes) >= SPELLINGS_MAX:
+                self.prefixes.clear()  # in place: the hot path holds this dictionary
             self.prefixes[host] = prefix
         return prefix
 

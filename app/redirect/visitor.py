@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import TypeVar
 
-from app.agents import Traits, TraitsReader, client_address
+from app.agents import NOBODY, Network, Networks, Traits, TraitsReader, address_text, client_address
 
 __all__ = ["Visitor", "Visitors"]
 
@@ -41,7 +40,7 @@ class Visitors:
     def __init__(
         self,
         *,
-        trusted: Sequence[IPv4Network | IPv6Network] = (),
+        trusted: Sequence[Network] = (),
         country: Callable[[str, bytes], str] = lambda address, claimed: "",
         country_header: str | None = None,
         make_reader: Callable[[], TraitsReader] = TraitsReader,
@@ -52,6 +51,7 @@ class Visitors:
         )
         self._has_claims = country_header is not None
         self._trusted = trusted
+        self._proxies = Networks(trusted)
         self._make_reader = make_reader
         self._reader: TraitsReader | None = None
         self._lock = threading.Lock()
@@ -103,12 +103,11 @@ class Visitors:
             return _remember(self._peers, peer, self._stranger(peer))
 
     def _stranger(self, peer: bytes) -> str | None:
-        """The address of a peer that is no trusted proxy, so that no header can change it; else None."""
-        if not any(peer):
-            return None  # a unix socket: this node's own proxy
-        mapped = IPv6Address(peer)
-        address = mapped.ipv4_mapped or mapped
-        return None if any(address in network for network in self._trusted) else str(address)
+        """The address of a peer that is no trusted proxy, so that no header can change it; else None.
+
+        A unix socket's peer is this node's own proxy.
+        """
+        return None if peer == NOBODY or peer in self._proxies else address_text(peer)
 
 
 class Visitor:

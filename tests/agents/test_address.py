@@ -38,6 +38,14 @@ def peer(text: str) -> bytes:
         (peer("10.0.0.1"), [(b"X-Forwarded-For", b"::ffff:1.2.3.4")], "1.2.3.4"),
         (peer("2001:db8::1"), [(b"Forwarded", b'for=192.0.2.60;proto=http, for="[2001:db9::2]:47"')], "2001:db9::2"),
         (peer("10.0.0.1"), [(b"Forwarded", b"for=1.1.1.1"), (b"X-Forwarded-For", b"2.2.2.2")], "2.2.2.2"),
+        (peer("10.0.0.1"), [(b"Forwarded", b"For=1.2.3.4 ; Proto=https")], "1.2.3.4"),
+        (peer("10.0.0.1"), [(b"Forwarded", b"for=6.6.6.6, for=_hidden")], "10.0.0.1"),
+        (peer("10.0.0.1"), [(b"Forwarded", b"for=6.6.6.6, proto=https;by=_edge")], "10.0.0.1"),
+        (peer("10.0.0.1"), [(b"Forwarded", b'for=1.2.3.4;host="a,for=6.6.6.6"')], "1.2.3.4"),
+        (peer("10.0.0.1"), [(b"Forwarded", b'host="a;for=6.6.6.6";for=1.2.3.4')], "1.2.3.4"),
+        (peer("10.0.0.1"), [(b"Forwarded", rb'for=1.2.3.4;host="\",for=6.6.6.6"')], "1.2.3.4"),
+        (peer("10.0.0.1"), [(b"Forwarded", b'x="'), (b"Forwarded", b'for="[2001:db9::2]:47"')], "2001:db9::2"),
+        (peer("10.0.0.1"), [(b"Forwarded", b'for=6.6.6.6, "for=6.6.6.6')], "10.0.0.1"),
         (UNIX, [(b"X-Forwarded-For", b"1.2.3.4")], "1.2.3.4"),
         (UNIX, [], ""),
     ],
@@ -50,6 +58,12 @@ def test_the_protocol_is_believed_from_trusted_proxies_only() -> None:
     headers = [(b"X-Forwarded-Proto", b"https"), (b"X-Forwarded-For", b"1.2.3.4")]
     assert client_address(peer("10.0.0.1"), headers, TRUSTED) == ("1.2.3.4", "https")
     assert client_address(peer("1.1.1.1"), headers, TRUSTED) == ("1.1.1.1", "http")
+
+
+def test_a_peer_is_trusted_however_its_network_is_written() -> None:
+    for network in ("10.0.0.0/8", "::ffff:10.0.0.0/104", "::/0"):
+        found, _ = client_address(peer("10.0.0.1"), [(b"X-Forwarded-For", b"1.2.3.4")], [ipaddress.ip_network(network)])
+        assert found == "1.2.3.4"
 
 
 @given(st.binary(max_size=100), st.binary(max_size=100))

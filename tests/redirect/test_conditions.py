@@ -194,6 +194,20 @@ def test_shares_follow_weights_and_zero_weight_gets_nobody() -> None:
     assert abs(found[1] - 1_000) < 6 * 27
 
 
+def test_a_changed_weight_of_two_moves_only_those_that_it_must() -> None:
+    before, after = (Branches(link(variants=(Variant("https://a/", 1), Variant("https://b/", w)))) for w in (1, 2))
+    moved: Counter[tuple[int, int]] = Counter()
+    for number in range(3_000):
+        who = visitor(address=f"198.51.{number // 250}.{number % 250}")
+        was, now = before.choose(who, NOW_S, b""), after.choose(who, NOW_S, b"")
+        assert was is not None
+        assert now is not None
+        moved[was.variant, now.variant] += 1
+    assert moved[2, 1] == 0, "nobody leaves the variant that gained"
+    # 500 expected, standard deviation 20.
+    assert abs(moved[1, 2] - 500) < 6 * 20
+
+
 @given(st.binary(max_size=300), st.binary(max_size=100), st.floats(0, 4e9), st.binary(min_size=16, max_size=16))
 def test_whatever_comes_a_choice_is_made_of_the_link_s_own_locations(
     junk: bytes, query: bytes, now_s: float, peer: bytes

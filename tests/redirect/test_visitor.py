@@ -40,6 +40,13 @@ def test_the_address_is_the_right_most_that_no_trusted_proxy_has(peer: bytes, li
     assert address(peer, *lines) == expected
 
 
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "::ffff:10.0.0.0/104", "::/0"])
+def test_a_proxy_is_trusted_however_its_network_is_written(network: str) -> None:
+    head = b"GET / HTTP/1.1\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n"
+    visitors = Visitors(trusted=[ip_network(network)])
+    assert Visitor(visitors, head, pack("10.0.0.1")).address == "203.0.113.7"
+
+
 def test_one_peer_s_forwarded_clients_are_told_apart() -> None:
     visitors = Visitors(trusted=TRUSTED)
     for text in ("203.0.113.7", "203.0.113.8", "203.0.113.7"):
