@@ -25,7 +25,8 @@ HOPS_MAX = 32
 FORWARDED_BYTES_MAX = 2_048  # of what the nearest proxies wrote
 #: One element of `Forwarded` (RFC 7239 4), written backwards: a comma within quotes ends none.
 _ELEMENT = re.compile(r'((?:"(?:"\\|[^"])*+"(?!\\)|[^",])*+)(?:,|$)')
-_PAIR = re.compile(r'(?:"(?:\\.|[^"\\])*+"|[^;"])++')
+_QUOTED = r'"(?:\\.|[^"\\])*+"'
+_FOR = re.compile(rf'(?:(?!\s*+for=)(?:{_QUOTED}|[^;"])*+;)*+\s*+for=({_QUOTED}|[^;"]*+)', re.IGNORECASE)
 _MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"
 
 
@@ -108,8 +109,8 @@ def _forwarded_hops(text: str) -> Iterator[str]:
         element = _ELEMENT.match(backwards, at)
         if element is None:
             return
-        pairs = [pair.partition("=") for pair in _PAIR.findall(element[1][::-1])]
-        yield next((value for name, _, value in pairs if name.strip().lower() == "for"), "")
+        named = _FOR.match(element[1][::-1])
+        yield "" if named is None else named[1]
         at = element.end()
 
 

@@ -194,9 +194,8 @@ class Connection:
             self.transport.abort() if self.stalled else self.transport.close()
         elif self.state == limits.EXCHANGE:
             self.exchange.expire(second)
-        elif self.gate.draining and self.state == limits.IDLE and aged % limits.SILENT_S >= limits.DRAIN_IDLE_S:
-            if not has_unread(self._fd):  # else the next turn answers it
-                self._finish()
+        elif self.gate.draining and self._may_end(aged):
+            self._finish()
 
     def settle(self) -> None:
         """Sends the answers that have become known, in order, and goes on with what was buffered meanwhile."""
@@ -335,6 +334,11 @@ class Connection:
         if out:
             self.write(b"".join(out))
             out.clear()
+
+    def _may_end(self, aged: int) -> bool:
+        """While draining: whether the client is idle, and nothing came that the next turn would answer."""
+        is_idle = self.state == limits.IDLE and aged % limits.SILENT_S >= limits.DRAIN_IDLE_S
+        return is_idle and not has_unread(self._fd)
 
     def _rest(self) -> None:
         """Nothing is waited for: what is buffered, if anything, is part of a head."""
