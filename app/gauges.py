@@ -31,6 +31,7 @@ class Gauges:
         resolver: Resolver,
         journal: Journal,
         breakers: Mapping[str, Breaker],
+        processes: int,
         monotonic: Callable[[], float],
     ) -> None:
         self._metrics = metrics
@@ -38,6 +39,7 @@ class Gauges:
         self._resolver = resolver
         self._journal = journal
         self._breakers = breakers
+        self._processes = processes
         self._monotonic = monotonic
         self._mark = (monotonic() - 1.0, journal.position)
 
@@ -79,9 +81,8 @@ class Gauges:
         metrics.set("journal_left", self._seconds_left())
 
     def _seconds_left(self) -> float:
-        """How long the journal can grow at the rate since the last time, if nothing is applied meanwhile."""
+        """How long the journals can grow, all web processes at this one's rate, if nothing is applied meanwhile."""
         now_s, position = self._monotonic(), self._journal.position
         (before_s, before), self._mark = self._mark, (now_s, position)
-        rate = (position - before) / max(0.001, now_s - before_s)
-        room = self._journal.bytes_max - self._journal.bytes_used
-        return min(SECONDS_LEFT_MAX, max(0, room) / rate) if rate > 0 else SECONDS_LEFT_MAX
+        rate = self._processes * (position - before) / max(0.001, now_s - before_s)
+        return min(SECONDS_LEFT_MAX, self._journal.bytes_left / rate) if rate > 0 else SECONDS_LEFT_MAX

@@ -31,6 +31,7 @@ from app.accounts import KEYS, KeyRing
 from app.agents import CountryFinder, client_address
 from app.analytics import INDEXES as CLICK_INDEXES
 from app.api import Services, make_application
+from app.cpu_grant import web_processes
 from app.front import Gate, Listener, TornadoExchange
 from app.gauges import Gauges
 from app.journal import Journal, Source, create_source, note_faults
@@ -134,6 +135,7 @@ class WebProcess:
             resolver=self.resolver,
             journal=self.journal,
             breakers=self.breakers,
+            processes=self.settings.web_processes or web_processes(),
             monotonic=time.monotonic,
         )
         self._listeners: list[Listener] = []

@@ -14,7 +14,7 @@ majority is in it. Then with something lost, each LOSSES times:
     Redis went back  it is killed and comes back with what it held before the change
 
 Kept in bench/results/coherence.json. Exit status 1 when something took longer than it may. May import: the program's
-stores, machine.
+stores, machine, tree.
 """
 
 from __future__ import annotations
@@ -24,34 +24,26 @@ import asyncio
 import json
 import math
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from app.links import LinkStore
-from app.settings import Settings
-from app.stores import mongodb_url, open_mongodb, open_redis, redis_url, run_dir
-from bench.machine import ROOT, free_port, keep_json, machine_line
+from app.stores import mongodb_url, open_mongodb, open_redis, redis_url
+from bench.machine import keep_json, machine_line
+from bench.tree import GIVE_UP_S, WEB, Tree, running_tree
 
-__all__ = ["Tree", "main"]
+__all__ = ["main"]
 
 KEPT = "coherence"
-WEB = ("web_0", "web_1")
 ANNOUNCED_MS, LOST_MS = 100.0, 5_000.0
-GIVE_UP_S = 30.0
 PERCENTILES = (50, 90, 99, 100)
 _CHANGES: dict[str, Callable[[httpx.Client, str], httpx.Response]] = {
     "banned": lambda api, slug: api.patch(f"/api/v1/links/{slug}", json={"state": "banned"}),
@@ -59,78 +51,6 @@ _CHANGES: dict[str, Callable[[httpx.Client, str], httpx.Response]] = {
     "deleted": lambda api, slug: api.delete(f"/api/v1/links/{slug}"),
     "retargeted": lambda api, slug: api.patch(f"/api/v1/links/{slug}", json={"target": "https://example.org/"}),
 }
-
-
-class Tree:
-    """The product in a folder of its own, with two web processes."""
-
-    def __init__(self, folder: Path) -> None:
-        port = free_port()
-        own = {
-            "BOLTLINK_STATE_DIR": str(folder / "s"),
-            "BOLTLINK_PORT": str(port),
-            "BOLTLINK_METRICS_PORT": str(free_port()),
-            "BOLTLINK_WEB_PROCESSES": str(len(WEB)),
-        }
-        others = {name: value for name, value in os.environ.items() if not name.startswith("BOLTLINK_")}
-        self._environ = {**others, **own}
-        self.settings = Settings.from_environ(own)
-        self.command("up", "--detach")
-        key = (self.settings.state_dir / "admin-key").read_text().strip()
-        headers = {"Authorization": f"Bearer {key}"}
-        self.api = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30.0)
-
-    def command(self, *words: str) -> str:
-        """Runs `boltlink WORDS`; what it printed."""
-        command = [sys.executable, "-m", "app.cli", *words]
-        return subprocess.run(command, env=self._environ, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-
-    def supervisorctl(self, *words: str) -> None:
-        """Starts or stops a program."""
-        command = [sys.executable, "-m", "supervisor.supervisorctl", "-s"]
-        address = f"unix://{run_dir(self.settings) / 'supervisor.sock'}"
-        subprocess.run([*command, address, *words], check=True, capture_output=True)
-
-    def pid(self, name: str) -> int:
-        """The pid of a program."""
-        report = json.loads(self.command("status", "--json"))
-        return int(next(process["pid"] for process in report["processes"] if process["name"] == name))
-
-    def shorten(self) -> str:
-        """A new link that every process has answered."""
-        slug: str = self.api.post("/api/v1/links", json={"target": "https://example.com/"}).json()["slug"]
-        for name in WEB:
-            with self.connect(name) as ask:
-                assert ask(slug).startswith(b"302 https://example.com/"), ask(slug)
-        return slug
-
-    @contextmanager
-    def connect(self, name: str) -> Iterator[Callable[[str], bytes]]:
-        """A connection to one process: asks for a slug, tells status and Location."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(GIVE_UP_S)
-            connection.connect(str(run_dir(self.settings) / f"{name}.sock"))
-
-            def ask(slug: str) -> bytes:
-                connection.sendall(b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % slug.encode())
-                answer = connection.recv(65_536)
-                return answer[9:13] + answer.partition(b"\r\nLocation: ")[2].partition(b"\r\n")[0]
-
-            yield ask
-
-    def wait_until_ready(self) -> None:
-        """Until both stores answer every process and the channel is heard."""
-        deadline = time.monotonic() + GIVE_UP_S
-        while time.monotonic() < deadline:
-            try:
-                health = self.api.get("/health").json()
-                ready = self.api.get("/ready").status_code == 200
-            except httpx.HTTPError:
-                continue
-            if ready and "live" in json.dumps(health):
-                return
-            time.sleep(0.05)
-        raise SystemExit("not ready")
 
 
 def seen_ms(tree: Tree, slug: str, change: Callable[[], Any]) -> list[float]:
@@ -324,14 +244,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--losses", type=int, default=5, help="of each kind (default 5)")
     parser.add_argument("--json", action="store_true", help="print what was measured, not the table")
     options = parser.parse_args(words)
-    folder = Path(tempfile.mkdtemp(prefix="bl-"))
-    tree = Tree(folder)
-    try:
-        tree.wait_until_ready()
+    with running_tree() as tree:
         parts = {"announced": announced(tree, options.changes), "lost": lost(tree, options.losses)}
-    finally:
-        tree.command("down")
-        shutil.rmtree(folder, ignore_errors=True)
     kept = {"heading": machine_line(), **parts}
     keep_json(KEPT, kept)
     print(json.dumps(kept) if options.json else table(kept))

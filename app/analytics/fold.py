@@ -14,7 +14,7 @@ folded again by another process: each record lands in the same bucket as the sam
 Link, variant and outcome come from the record, never from the path; only an orphan's slug, which no link has, is read
 there. A click needs its day's salt: folding stops at a record whose salt is missing and says which.
 
-Costs for each record: 2-3 µs when its head is known, 4-6 µs when it is not, `python -m bench.folding`.
+Costs for each record: 2-3 µs when its head is known, 4-6 µs when it is not, `python -m bench.clicks`.
 May import: journal, agents.
 """
 

@@ -2,6 +2,7 @@
 
 from app.journal.fault import note_faults
 from app.journal.format import (
+    FIXED_BYTES,
     NO_LINK,
     REDIRECT_GET,
     REDIRECT_HEAD,
@@ -16,11 +17,13 @@ from app.journal.format import (
     segment_seed,
     source_seed,
 )
-from app.journal.reader import READ_BYTES, Reader, oldest_ms
+from app.journal.reader import DAMAGE_WAIT_READS, READ_BYTES, Reader, oldest_ms
 from app.journal.source import Source, create_source, list_sources
 from app.journal.writer import Journal
 
 __all__ = [
+    "DAMAGE_WAIT_READS",
+    "FIXED_BYTES",
     "NO_LINK",
     "READ_BYTES",
     "REDIRECT_GET",

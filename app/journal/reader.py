@@ -34,7 +34,7 @@ from app.journal.format import (
 )
 from app.journal.source import Source
 
-__all__ = ["READ_BYTES", "Reader", "oldest_ms"]
+__all__ = ["DAMAGE_WAIT_READS", "READ_BYTES", "Reader", "oldest_ms"]
 
 DAMAGE_WAIT_READS = 10  # at the aggregator's pace: a second
 _START = struct.Struct("<IIQ")
@@ -80,6 +80,11 @@ class Reader:
         self._torn_at = -1
         self._torn_reads = 0
         self._odd: set[int] = set()
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether the last read ended at something that cannot be read and is waited for."""
+        return self._torn_at >= 0
 
     def read(self, records_max: int) -> list[Record]:
         """At most `records_max` records from `position` on; moves it behind them."""
@@ -205,7 +210,20 @@ class Reader:
         return True
 
     def _has_later(self, sequence: int) -> bool:
-        return any(other > sequence for other in self.source.segments())
+        """Whether anything stands in a later segment.
+
+        One that was only made ahead is no reason to go on: this source may be a clone's copy, and its original, which
+        lives, is still to fill the segment before it.
+        """
+        return any(other > sequence and not self._is_blank(other) for other in self.source.segments())
+
+    def _is_blank(self, sequence: int) -> bool:
+        with suppress(FileNotFoundError), self.source.segment_path(sequence).open("rb") as file:
+            file.seek(SEGMENT_HEADER_BYTES)
+            while chunk := file.read(READ_BYTES):
+                if chunk.count(0) != len(chunk):
+                    return False
+        return True
 
     def _skip_missing(self, sequence: int, was_live: bool) -> bool:
         """Goes on behind a segment that is not there; False when there is nothing behind it."""

@@ -195,6 +195,12 @@ class Journal:
         """Bytes of all segments of this node on disk, applied ones that wait for reuse included."""
         return int(bytes_used(self.source.folder.parent))
 
+    @property
+    def bytes_left(self) -> int:
+        """Bytes by which the journals of this node may grow: to their limit, or until the disk is full."""
+        disk = os.statvfs(self.source.folder)
+        return max(0, min(int(self.bytes_max) - self.bytes_used, disk.f_bavail * disk.f_frsize))
+
     def tick(self, now_ms: int) -> None:
         """Once a second, in the thread that appends: seals what has lain for an hour, goes on in a new source."""
         if self._successor is not None or (

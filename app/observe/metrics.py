@@ -82,7 +82,7 @@ class Metrics:
         }
         self._gauges: dict[str, Any] = {}
         self._gauge_makers = {
-            "journal_bytes": gauge("boltlink_journal_bytes", "Journal on disk.", mode="sum"),
+            "journal_bytes": gauge("boltlink_journal_bytes", "Journals on disk.", mode="max"),
             "journal_left": gauge("boltlink_journal_seconds_left", "Outage the journal bears.", mode="min"),
             "lag": gauge("boltlink_aggregation_lag_seconds", "Age of the oldest click not applied.", mode="max"),
             "rollup_active": gauge("boltlink_rollup_active", "Whether rollup holds its lease.", mode="max"),

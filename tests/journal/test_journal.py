@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,60 @@ def test_a_dead_source_is_finished_and_a_living_one_is_not(tmp_path: Path) -> No
     journal.close()
     journal.source.retire()
     assert not journal.source.folder.exists()
+
+
+def test_a_clones_copy_ends_where_its_original_goes_on(tmp_path: Path) -> None:
+    journal, lock = make(tmp_path)
+    journal.append(b"h", 1, LINK, 0, 0, PEER)
+    assert journal.source.segments() == [0, 1]  # the next one was made ahead
+    copy = Source(journal.source.name, tmp_path / "copy")
+    shutil.copytree(journal.source.folder, copy.folder)
+    reader = Reader(copy, 0, segment_bytes=SIZE)
+    assert (len(reader.read(10)), reader.is_finished, reader.position) == (1, True, journal.position)
+    reader.close()
+    journal.close()
+    os.close(lock)
+
+
+def test_a_source_that_is_given_up_is_left_for_a_new_one(tmp_path: Path) -> None:
+    numbers = iter(range(9))
+    source, lock = create_source(tmp_path, "web_0", bytes(8))
+    journal = Journal(
+        source,
+        lock,
+        segment_bytes=SIZE,
+        make_source=lambda: create_source(tmp_path, "web_0", (1 + next(numbers)).to_bytes(8, "big")),
+    )
+    journal.append(b"h", 1, LINK, 0, 0, PEER)
+    source.give_up()
+    journal.prepare()  # makes the new one
+    journal.append(b"h", 2, LINK, 0, 0, PEER)
+    journal.tick(2)  # goes on in it
+    journal.append(b"h", 3, LINK, 0, 0, PEER)
+    assert (journal.renewed, journal.source.name) == (1, "web_0-0000000000000001")
+    old = Reader(source, 0, segment_bytes=SIZE)
+    assert source.is_live()  # until what it holds is on disk
+    journal.sync()
+    assert ([record.time_ms for record in old.read(9)], old.is_finished) == ([1, 2], True)
+    assert [record.time_ms for record in reader_of(journal).read(9)] == [3]
+    old.close()
+    journal.close()
+
+
+def test_a_source_that_nobody_clicks_for_an_hour_is_sealed(tmp_path: Path) -> None:
+    journal, lock = make(tmp_path)
+    journal.append(b"h", 1_000, LINK, 0, 0, PEER)
+    journal.tick(1_000 + 3_599_999)
+    assert journal.position < SIZE
+    journal.tick(1_000 + 3_600_000)
+    assert journal.position == SIZE + SEGMENT_HEADER_BYTES
+    reader = reader_of(journal)
+    assert len(reader.read(9)) == 1
+    assert reader.release_applied(reader.position) == 1  # and what it held is zeroed
+    journal.prepare()
+    assert not any(path.read_bytes()[SEGMENT_HEADER_BYTES:].strip(b"\0") for path in journal.source.folder.glob("0*"))
+    journal.close()
+    os.close(lock)
 
 
 @pytest.mark.parametrize("where", [0, 4, 8, 40, 48, 60])

@@ -1,229 +1,152 @@
-"""One node in small: real journals, the real aggregator, a real MongoDB, and everything that can go wrong, by a seed.
+"""Lives of nodes, thousands of them, each drawn by a seed: every click is counted once, whatever dies in between.
 
-Many nodes share one database and one loop: each has a name and links of its own. What happens between two effects:
+    python -m tests.workers.simulation --seeds 20000                       more than the tests run
+    python -m tests.workers.simulation --first 4711 --seeds 1 --times 50   what failed, again
 
-    the aggregator dies        nothing of it happens after this effect; another begins
-    the reply of a commit is lost, before or after it happened
-    another aggregator of the same slot runs beside it
-    the writer is killed       perhaps within a record, which then tears
-    rollup moves a bucket      it is gone, and what it counted is counted elsewhere
-    a dead source comes back   as a restored disk brings it
+A seed draws all that happens (`tests.workers.node`). What it cannot draw is how a batch that is being committed and the
+next one, which is gathered meanwhile, take turns with MongoDB: so `--times`.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import os
-import random
-import secrets
 import shutil
-from collections import Counter
-from datetime import UTC, date, datetime
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from pymongo.errors import AutoReconnect, PyMongoError
+import structlog
+import uvloop
 
-from app.agents import CountryFinder, TraitsReader
-from app.analytics import CLICKS_NODE, Folding, Intake, Ledger, Salts
-from app.journal import REDIRECT_GET, REDIRECT_HEAD, Journal, Source, create_source, list_sources
-from app.stores import Database
-from workers.aggregator import Aggregator
+from app.analytics import ALL, CLICKS_SUM, INDEXES
+from app.analytics.bucket import signed
+from app.stores import Database, mongodb_url, open_mongodb, prepare_schema
+from tests.conftest import Engines
+from tests.workers.node import Node
 
-SEGMENT_BYTES = 8 * 1024
-DAY_MS = 86_400_000
-AGENT = b"Mozilla/5.0 (X11; Linux x86_64; rv:125.0) Gecko/20100101 Firefox/125.0"
-HEAD = b"GET /x HTTP/1.1\r\nHost: h\r\nUser-Agent: " + AGENT + b"\r\n\r\n"
-LINKS = 6  # of each node
-STEPS_MAX = 16  # effects of a loop, about
-FOLDING = Folding(traits=TraitsReader(), countries=CountryFinder(None, print))
-Counts = Counter[tuple[int, int]]
+__all__ = ["run_seeds"]
+
+AT_ONCE = 24  # nodes in one loop: MongoDB syncs for several transactions at a time
 
 
-class CrashError(BaseException):
-    """The process is gone: nothing after this effect happens."""
+async def live(database: Database, folder: Path, seed: int) -> int:
+    """One node's life; returns how many clicks it had."""
+    node = Node(database, folder / "journal", seed)
+    rng = node.rng
+    for _ in range(rng.randint(1, 4)):
+        program = rng.choice(("web_0", "web_0", "web_1"))
+        node.append(rng.randint(0, 30), program)
+        event = rng.random()
+        if event < 0.2:
+            node.kill_writer(program, may_tear=True)
+        elif event < 0.3:
+            await node.run_beside()
+        elif event < 0.5:
+            node.switch()
+            if rng.random() < 0.5:
+                await node.roll_up()
+        elif event < 0.6:
+            await node.roll_up()
+        elif event < 0.65:
+            node.keep_a_source()
+        elif event < 0.7:
+            node.bring_back()
+        elif event < 0.75:
+            await node.clone()
+        await node.loop(may_fail=True)
+    node.kill_writers(may_tear=True)
+    await node.settle()
+    if node.bring_back():
+        await node.settle()
+    await node.close()
+    counted = await node.counted()
+    assert counted == +node.expected, f"lost {node.expected - counted}, counted twice {counted - node.expected}"
+    assert node.sources() == [], "a source is left"
+    applied = node.aggregator.counts.applied
+    assert not node.is_told or applied == node.records, f"{applied} of {node.records} records are said to be applied"
+    shutil.rmtree(folder)
+    return node.expected.total()
 
 
-class Node:
-    """One node's journals and aggregators.
+async def run_seeds(database: Database, folder: Path, seeds: Iterable[int]) -> int:
+    """Lives of all seeds, AT_ONCE at a time, in an empty database; returns how many clicks they had."""
+    await prepare_schema(database, INDEXES)
+    left = iter(seeds)
+    clicks = 0
 
-    Attributes:
-        expected: clicks by link and day that were journaled whole.
-        moved: clicks that rollup took.
-    """
-
-    def __init__(self, database: Database, folder: Path, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.expected: Counts = Counter()
-        self.moved: Counts = Counter()
-        self.torn = 0
-        self._database = database
-        self._folder = folder
-        self._name = f"{seed:08x}-0"
-        self._first_link = seed * LINKS + 1
-        self._countdown = 0
-        self._lost_reply = ""
-        self._writer: tuple[Journal, int] | None = None
-        self._dropped: list[Journal] = []
-        self._kept: Path | None = None
-        self._time_ms = 1_700_000_000_000
-        self.aggregator = self.new_aggregator()
-        self._others: list[Aggregator] = []
-
-    def new_aggregator(self, ledger: Ledger | None = None) -> Aggregator:
-        """An aggregator of this node, as a new process would be."""
-        salts = Salts(self._database, random=secrets.token_bytes, now=lambda: datetime.now(UTC))
-        intake = Intake(
-            journal=self._folder,
-            folding=FOLDING,
-            salts=salts,
-            slot=0,
-            slots=1,
-            wall=lambda: self._time_ms / 1000,
-            monotonic=lambda: self._time_ms / 1000,
-            segment_bytes=SEGMENT_BYTES,
-        )
-        return Aggregator(
-            intake=intake,
-            ledger=ledger or Ledger(self._database, self._name, trace=self._trace),
-            buckets_max=self.rng.choice((2, 5, 2_000)),
-            coalesce_s=0,
-        )
-
-    def _trace(self, step: str) -> None:
-        self._countdown -= 1
-        if self._countdown == 0:
-            raise CrashError(step)
-        if step == self._lost_reply:
-            self._lost_reply = ""
-            raise AutoReconnect("the connection is gone")
-
-    def append(self, count: int) -> None:
-        """Clicks of a few links over a few days, HEADs among them."""
-        if self._writer is None:
-            source, lock = create_source(self._folder, "web_0", self.rng.randbytes(8))
-            self._writer = Journal(source, segment_bytes=SEGMENT_BYTES), lock
-        for _ in range(count):
-            self._time_ms += self.rng.choice((0, 1, 5_000, DAY_MS // 3))
-            link = self._first_link + self.rng.randrange(LINKS)
-            is_click = self.rng.random() < 0.9
-            self._append(link, is_click=is_click)
-            if is_click:
-                self.expected[link, self._time_ms // DAY_MS] += 1
-
-    def _append(self, link: int, *, is_click: bool) -> None:
-        assert self._writer is not None
-        journal = self._writer[0]
-        flags = REDIRECT_GET if is_click else REDIRECT_HEAD
-        assert journal.append(HEAD, self._time_ms, link.to_bytes(8, "big"), 0, flags, bytes(16))
-        journal.prepare()
-
-    def kill_writer(self, *, may_tear: bool = False) -> None:
-        """kill -9: the map stays as it is, the kernel frees the lock. A power cut may tear the last record."""
-        if self._writer is None:
-            return
-        if may_tear and self.rng.random() < 0.3:
-            self._append(self._first_link, is_click=True)
-            self._tear_last()
-        journal, lock = self._writer
-        self._writer = None
-        os.close(lock)
-        self._dropped.append(journal)  # its maps are dropped without a seal or a sync
-
-    def _tear_last(self) -> None:
-        assert self._writer is not None
-        journal = self._writer[0]
-        sequence, offset = divmod(journal.position, SEGMENT_BYTES)
-        size = (48 + len(HEAD) + 7) & -8
-        with journal.source.segment_path(sequence).open("r+b") as file:
-            file.seek(offset - self.rng.randrange(16, size - 8))  # behind the length, before the padding
-            file.write(b"\xa5\x5a")
-        self.torn += 1
-
-    async def loop(self, *, may_fail: bool) -> None:
-        """One loop of the aggregator; a crash makes a new one."""
-        chance = self.rng.random() if may_fail else 1.0
-        self._countdown = self.rng.randint(1, STEPS_MAX) if chance < 0.5 else 0
-        self._lost_reply = self.rng.choice(("commit", "committed")) if 0.5 < chance < 0.7 else ""
-        try:
-            await self.aggregator.loop(flush=True)
-        except CrashError:
-            await self._replace()
-        except PyMongoError:
-            pass  # the driver would wait, and go on
-
-    async def _replace(self) -> None:
-        """Another process takes over; the transaction of the dead one may be on its way still."""
-        self._countdown = 0
-        dead = self.aggregator
-        self.aggregator = self.new_aggregator()
-        if self.rng.random() < 0.5:
-            self._others.append(dead)
-        else:
-            await dead.close()
-
-    async def run_beside(self) -> None:
-        """A second aggregator of the same slot, at the same time."""
-        other = self.new_aggregator()
-        self._countdown, self._lost_reply = 0, ""
-        await asyncio.gather(self.aggregator.loop(flush=True), other.loop(flush=True), return_exceptions=True)
-        self._others.append(other)
-
-    async def roll_up(self) -> None:
-        """Takes one bucket at the `rev` it read, as rollup does."""
-        collection = self._database[CLICKS_NODE]
-        query = {"_id": {"$regex": f"-{self._name}$"}, "link": {"$gte": self._first_link}}
-        row = await collection.find_one({**query, "link": {"$lt": self._first_link + LINKS}})
-        if row is None:
-            return
-        gone = await collection.delete_one({"_id": row["_id"], "rev": row["rev"]})
-        if gone.deleted_count:
-            self.moved[int(row["link"]), day_of(row["day"])] += row.get("clicks", 0)
-
-    def keep_a_source(self) -> None:
-        """A copy of a source as it is, which comes back later."""
-        sources = list_sources(self._folder)
-        if sources and self._kept is None:
-            self._kept = self._folder.parent / f"kept-{self._name}" / sources[0].name
-            shutil.copytree(sources[0].folder, self._kept)
-
-    def bring_back(self) -> None:
-        """What was kept, if it is gone since."""
-        if self._kept is not None and not (self._folder / self._kept.name).exists():
-            shutil.copytree(self._kept, self._folder / self._kept.name)
-            self._kept = None
-
-    async def settle(self) -> None:
-        """Everything is applied, and dead sources are retired."""
-        self._countdown, self._lost_reply = 0, ""
-        for _ in range(300):
+    async def work() -> None:
+        nonlocal clicks
+        for seed in left:
             try:
-                is_more = await self.aggregator.loop(flush=True)
-            except CrashError:  # of the transaction that ran when the last effect was counted
-                await self._replace()
-                continue
-            except PyMongoError:
-                continue
-            if not is_more and len(self.sources()) <= (self._writer is not None):
-                return
-        raise AssertionError("does not come to rest")
+                own = await live(database, folder / str(seed), seed)
+            except Exception as error:
+                again = f"python -m tests.workers.simulation --first {seed} --seeds 1 --times 50"
+                raise AssertionError(f"seed {seed} fails; again: {again}") from error
+            clicks += own
 
-    def sources(self) -> list[Source]:
-        return list_sources(self._folder)
-
-    async def counted(self) -> Counts:
-        """Clicks by link and day as they are stored, and those that rollup took."""
-        found = Counter(self.moved)
-        query = {"link": {"$gte": self._first_link, "$lt": self._first_link + LINKS}}
-        async for row in self._database[CLICKS_NODE].find(query):
-            found[int(row["link"]), day_of(row["day"])] += row.get("clicks", 0)
-        return +found
-
-    async def close(self) -> None:
-        """Ends everything that runs."""
-        for aggregator in (self.aggregator, *self._others):
-            await aggregator.close()
-        self.kill_writer()
+    with _silence():
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(work())
+    summed = 0
+    async for row in database[CLICKS_SUM].find({"link": signed(ALL)}):
+        summed += row.get("clicks", 0)
+    assert summed == clicks, f"all links together: {summed} of {clicks} clicks are counted"
+    return clicks
 
 
-def day_of(number: int) -> int:
-    return (date(number // 10_000, number // 100 % 100, number % 100) - date(1970, 1, 1)).days
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Lost races and damage are what a life is made of; to write each down takes a fifth of the time."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+async def _run(engines: Engines, folder: Path, options: argparse.Namespace) -> None:
+    for turn in range(options.times):
+        name = f"turn{turn}"
+        database = open_mongodb(mongodb_url(engines.settings).replace("/?", f"/{name}?"))
+        try:
+            await run_seeds(database, folder / name, range(options.first, options.first + options.seeds))
+            await database.client.drop_database(name)
+        finally:
+            await database.client.close()
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs them on a MongoDB of its own; exit status 1 when one fails."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.workers.simulation", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--seeds", type=int, default=10_000, help="how many (default 10,000)")
+    parser.add_argument("--first", type=int, default=1, help="the first one (default 1)")
+    parser.add_argument("--times", type=int, default=1, help="how often all of them (default once)")
+    options = parser.parse_args(words)
+    folder = Path(tempfile.mkdtemp(prefix="bl-"))
+    engines = Engines(folder / "s")
+    began_s = time.monotonic()
+    try:
+        engines.run("mongod")
+        uvloop.run(_run(engines, folder, options))
+    except ExceptionGroup as group:
+        for error in group.exceptions:
+            sys.stderr.write(f"{error}: {error.__cause__!r}\n")
+        return 1
+    finally:
+        engines.stop_all()
+        shutil.rmtree(folder, ignore_errors=True)
+    took_s = time.monotonic() - began_s
+    sys.stdout.write(f"{options.seeds * options.times} lives, every click counted once, in {took_s:.0f} s\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,7 +17,7 @@ from app.analytics import CLICKS_NODE, INDEXES, SET_ASIDE, BucketKey, Ledger
 from app.journal import REDIRECT_GET, Journal, create_source, list_sources
 from app.stores import prepare_schema
 from tests.conftest import Stores
-from tests.workers.simulation import DAY_MS, HEAD, SEGMENT_BYTES, Node
+from tests.workers.node import DAY_MS, HEAD, SEGMENT_BYTES, Node
 from workers.aggregator import Aggregator
 
 Scenario = Callable[[Node, Stores], Any]
@@ -112,7 +112,8 @@ def test_a_lost_reply_is_found_out_by_the_checkpoint(with_node: Callable[..., No
                     lost.clear()
                     raise AutoReconnect("the connection is gone")
 
-            aggregator = node.new_aggregator(Ledger(stores.database, "00000001-0", trace=trace))
+            ledger = Ledger(stores.database, "00000001-0", trace=trace)
+            aggregator = node.new_aggregator(ledger, buckets_max=2_000)
             node.append(20)
             assert await aggregator.loop(flush=True)
             assert await aggregator.loop(flush=True)  # hears that nobody knows

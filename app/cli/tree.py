@@ -8,8 +8,6 @@ processes' own sockets (the shared port cannot tell one of them from another).
     <run>/supervisor.sock    supervisord's XML-RPC
     <run>/web_N.sock         HTTP of that one process
 
-    <run>/restart.lock       held by whoever restarts programs of this tree one after another
-
 May import: settings, stores, lifeline, cpu_grant.
 """
 
@@ -28,12 +26,12 @@ import psutil
 
 from app.cpu_grant import web_processes
 from app.lifeline import take_lock
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 from app.stores import run_dir, supervisor_pid_file
 
 __all__ = ["ROOT", "Tree"]
 
-ROOT = Path(__file__).resolve().parents[1]  # where supervisord.conf and etc/ are
+ROOT = Path(__file__).resolve().parents[2]  # where supervisord.conf and etc/ are
 RPC_S = 5.0
 READY_S = 2.0
 BODY_BYTES_MAX = 4096
@@ -60,25 +58,19 @@ class Tree:
         self.web_names = [f"web_{number}" for number in range(settings.web_processes or web_processes())]
 
     def as_started(self) -> Tree:
-        """This tree with the settings that its programs start with, which may not be those of this shell.
-
-        Raises SettingsError when the settings' file has become wrong.
-        """
+        """This tree with the settings that it runs with, which may not be those of this shell."""
         pid = self.supervisor_pid()
         try:
             return self if pid is None else Tree(Settings.from_environ(psutil.Process(pid).environ()))
-        except psutil.Error:
+        except (psutil.Error, SettingsError):
             return self
 
     def environment(self) -> dict[str, str]:
-        """What supervisord and its programs run with: paths absolute, every name of supervisord.conf filled.
-
-        What the settings' file says is left out: every program reads that itself.
-        """
+        """What supervisord and its programs run with: paths absolute, every name of supervisord.conf filled."""
         paths = {
             row["variable"]: str(value)
             for row in Settings.table()
-            if isinstance(value := getattr(self.settings, row["field"]), Path) and os.environ.get(row["variable"])
+            if isinstance(value := getattr(self.settings, row["field"]), Path)
         }
         parts = [f"embedded-{name}.conf" for name in self.engines]
         parts.append("aggregator.conf" if self.settings.aggregators == 1 else "aggregators.conf")
@@ -86,12 +78,11 @@ class Tree:
         return {
             **os.environ,
             **paths,
-            "BOLTLINK_STATE_DIR": str(self.settings.state_dir),
             "BOLTLINK_PYTHON": sys.executable,
             "BOLTLINK_RUN_DIR": str(self.run),
             "BOLTLINK_LOG_DIR": str(self.logs),
-            "BOLTLINK_NUM_WEB": str(len(self.web_names)),
-            "BOLTLINK_NUM_AGGREGATORS": str(self.settings.aggregators),
+            "BOLTLINK_WEB_PROCESSES": str(len(self.web_names)),
+            "BOLTLINK_AGGREGATORS": str(self.settings.aggregators),
             "BOLTLINK_INCLUDE": " ".join(f"etc/supervisor/{part}" for part in parts),
         }
 
@@ -111,15 +102,12 @@ class Tree:
 
     def processes(self) -> list[dict[str, Any]] | None:
         """supervisord's account of each process (name, pid, statename, start, now); None when it does not answer."""
+        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(self.socket))
         try:
-            return list(self.ask("getAllProcessInfo"))
+            found: Any = proxy.supervisor.getAllProcessInfo()
         except (OSError, http.client.HTTPException, xmlrpc.client.Error):
             return None
-
-    def ask(self, method: str, *arguments: Any) -> Any:
-        """Calls a method of supervisord. Raises OSError, HTTPException or, where it refuses, xmlrpc.client.Fault."""
-        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(self.socket))
-        return getattr(proxy.supervisor, method)(*arguments)
+        return list(found)
 
     def ready(self, name: str) -> tuple[bool, str]:
         """Whether a web process wants traffic, asked on its own socket, and why not."""

@@ -1,0 +1,1 @@
+"""What happens to clicks behind the journal, measured: folded, stored, seen, caught up with."""
