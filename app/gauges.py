@@ -1,13 +1,14 @@
 """What a web process tells its metrics once a second: counts that its parts keep as plain ints.
 
 In: the parts of one process. Out: values in `Metrics`. Nothing here runs for a request.
-May import: front, redirect, journal, stores, observe.
+May import: front, feed, redirect, journal, stores, observe.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from app.feed import Hub
 from app.front import Gate
 from app.journal import Journal
 from app.observe import Metrics
@@ -28,6 +29,7 @@ class Gauges:
         *,
         metrics: Metrics,
         gate: Gate,
+        hub: Hub,
         resolver: Resolver,
         journal: Journal,
         breakers: Mapping[str, Breaker],
@@ -36,6 +38,7 @@ class Gauges:
     ) -> None:
         self._metrics = metrics
         self._gate = gate
+        self._hub = hub
         self._resolver = resolver
         self._journal = journal
         self._breakers = breakers
@@ -60,6 +63,7 @@ class Gauges:
         metrics.count_to("refused", counts.refused_connections)
         metrics.count_to("expired", gate.expired)
         metrics.set("connections", len(gate.connections))
+        metrics.set("live_streams", self._hub.count)
 
     def _publish_lookups(self) -> None:
         metrics, gate, found = self._metrics, self._gate, self._resolver.counts

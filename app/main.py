@@ -32,6 +32,7 @@ from app.agents import CountryFinder, client_address
 from app.analytics import INDEXES as CLICK_INDEXES
 from app.api import Services, make_application
 from app.cpu_grant import web_processes
+from app.feed import Hub
 from app.front import Gate, Listener, TornadoExchange
 from app.gauges import Gauges
 from app.journal import Journal, Source, create_source, note_faults
@@ -127,11 +128,13 @@ class WebProcess:
             visits=Visits(links, self.breakers["visits"]),
             passwords=PasswordDesk(Limiter(self.redis, self.breakers["limits"], Buckets(time.monotonic)), self.hasher),
         )
+        self.hub = Hub(self.redis)
         self.keys = KeyRing(self.database, monotonic=time.monotonic, now_s=lambda: int(time.time()))
         self.gate = self._make_gate(self._make_application(links, cache))
         self.gauges = Gauges(
             metrics=self.metrics,
             gate=self.gate,
+            hub=self.hub,
             resolver=self.resolver,
             journal=self.journal,
             breakers=self.breakers,
@@ -153,8 +156,8 @@ class WebProcess:
         for sock in (listen(self.settings.host, self.settings.port), listen_privately(path)):
             self._listeners.append(Listener(sock, self.gate, loop))
         self._serve_metrics()
-        for work in (self._prepare_stores(), self.channel.run(), self.domains.run(), self._probe(), self._tick()):
-            self._tasks.append(loop.create_task(work))
+        works = (self.channel.run(), self.domains.run(), self.hub.run(), self._probe(), self._tick())
+        self._tasks += [loop.create_task(work) for work in (self._prepare_stores(), *works)]
         self.health.is_prepared = False
         self.health.is_serving = True
         self._log.info("started", port=self.settings.port, compiled=is_compiled())
@@ -172,6 +175,7 @@ class WebProcess:
         """Answers what was asked, then ends; at most DRAIN_S."""
         self.health.is_draining = True
         self.gate.drain()
+        self.hub.end()
         if self._metrics_server is not None:
             self._metrics_server.stop()
         await asyncio.gather(*(listener.close() for listener in self._listeners))
@@ -228,6 +232,7 @@ class WebProcess:
             ),
             links=links,
             domains=self.domains,
+            hub=self.hub,
             hasher=self.hasher,
             keys=self.keys,
             health=self.health,

@@ -11,6 +11,8 @@ A batch waits until it is full or COALESCE_S have passed since the last one bega
 time is written twice a second, not ten times; the first click after a pause does not wait. Whatever fails, the batches
 in memory are dropped and read again from the checkpoints.
 
+Who watches visits live hears of them when they are applied (`app.feed`); nothing here waits for Redis.
+
 A source belongs to one aggregator for life, by a hash of its name; a lock on the aggregator's slot keeps a second one
 of the same slot out.
 
@@ -30,6 +32,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import redis.asyncio
 from pymongo.errors import PyMongoError
 
 from app.agents import CountryFinder, TraitsReader
@@ -46,11 +49,12 @@ from app.analytics import (
     TooLargeError,
     UnknownOutcomeError,
 )
+from app.feed import Glimpse, Publisher, Tap
 from app.lifeline import take_lock
 from app.observe import Metrics, get_logger
 from app.process import node_id, run_program
 from app.settings import Settings
-from app.stores import Database, mongodb_url, open_mongodb, run_dir
+from app.stores import Database, mongodb_url, open_mongodb, open_redis, redis_url, run_dir
 
 __all__ = ["Aggregator", "AggregatorCounts", "calm_collector"]
 
@@ -78,6 +82,7 @@ class _Flight:
 
     prepared: Prepared
     records: int
+    glimpse: Glimpse
     task: asyncio.Task[bool]
 
 
@@ -88,6 +93,7 @@ class Aggregator:
         monotonic: seconds that only grow.
         buckets_max: of one batch.
         coalesce_s: see COALESCE_S.
+        on_glimpse: hears of an applied batch what is to be told of it; returns at once.
     """
 
     def __init__(
@@ -98,6 +104,7 @@ class Aggregator:
         monotonic: Callable[[], float] = time.monotonic,
         buckets_max: int = BUCKETS_MAX,
         coalesce_s: float = COALESCE_S,
+        on_glimpse: Callable[[Glimpse], None] | None = None,
     ) -> None:
         self.counts = AggregatorCounts()
         self.intake = intake
@@ -106,6 +113,7 @@ class Aggregator:
         self._buckets_max = buckets_max
         self._buckets_now = buckets_max
         self._coalesce_s = coalesce_s
+        self._on_glimpse = on_glimpse
         self._flight: _Flight | None = None
         self._unknown: _Flight | None = None
         self._commit_begun_s = -coalesce_s
@@ -186,7 +194,7 @@ class Aggregator:
             return
         self._commit_begun_s = self._monotonic()
         task = asyncio.create_task(self._ledger.commit(prepared, as_of))
-        self._flight = _Flight(prepared, gathered.batch.records, task)
+        self._flight = _Flight(prepared, gathered.batch.records, gathered.glimpse, task)
         await asyncio.sleep(0)  # its first command is on its way before the next batch is read
 
     async def _settle(self, following: Prepared | None = None) -> bool:
@@ -221,6 +229,8 @@ class Aggregator:
         self.counts.batches += 1
         for move in flight.prepared.moves:
             self.intake.on_applied(move)
+        if self._on_glimpse is not None and (flight.glimpse.seen or flight.glimpse.left_out):
+            self._on_glimpse(flight.glimpse)
 
 
 def reason_of(error: Exception) -> str:
@@ -235,8 +245,10 @@ def calm_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def make_aggregator(settings: Settings, database: Database, slot: int) -> tuple[Aggregator, CountryFinder]:
-    """The aggregator of a slot, and what finds countries for it."""
+def make_aggregator(
+    settings: Settings, database: Database, client: redis.asyncio.Redis, slot: int
+) -> tuple[Aggregator, CountryFinder, Publisher]:
+    """The aggregator of a slot, what finds countries for it, and what tells of it."""
     log = get_logger()
     countries = CountryFinder(settings.geoip_db, log.warning)
     folding = Folding(
@@ -251,6 +263,8 @@ def make_aggregator(settings: Settings, database: Database, slot: int) -> tuple[
         aggregator.counts.set_aside += 1
         log.error("bucket refused by MongoDB, set aside", link=f"{key[0]:016x}", day=key[1], reason=reason)
 
+    tap = Tap(folding.describe, monotonic=time.monotonic)
+    publisher = Publisher(client, database, tap)
     intake = Intake(
         journal=settings.state_dir / "journal",
         folding=folding,
@@ -259,10 +273,11 @@ def make_aggregator(settings: Settings, database: Database, slot: int) -> tuple[
         slots=settings.aggregators,
         wall=time.time,
         monotonic=time.monotonic,
+        tap=tap,
     )
     ledger = Ledger(database, f"{node_id(settings.state_dir)}-{slot}", on_refused=on_refused)
-    aggregator = Aggregator(intake=intake, ledger=ledger)
-    return aggregator, countries
+    aggregator = Aggregator(intake=intake, ledger=ledger, on_glimpse=publisher.offer)
+    return aggregator, countries, publisher
 
 
 async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
@@ -273,15 +288,28 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
         raise RuntimeError(f"another aggregator {slot} runs on {settings.state_dir}")
     metrics = Metrics(name, run_dir(settings) / "metrics")
     database = open_mongodb(mongodb_url(settings))
-    aggregator, countries = make_aggregator(settings, database, slot)
+    client = open_redis(redis_url(settings))
+    aggregator, countries, publisher = make_aggregator(settings, database, client, slot)
     calm_collector()
     get_logger().info("started", slot=slot)
-    await _drive(aggregator, countries, metrics, stop)
+    publishing = asyncio.create_task(publisher.run())
+    publishing.add_done_callback(_on_published)
+    await _drive(aggregator, countries, publisher, metrics, stop)
+    publishing.cancel()
     await aggregator.close()
+    await client.aclose()
     await database.client.close()
 
 
-async def _drive(aggregator: Aggregator, countries: CountryFinder, metrics: Metrics, stop: asyncio.Event) -> None:
+def _on_published(publishing: asyncio.Task[None]) -> None:
+    """Those who watch live hear nothing more; clicks are counted all the same."""
+    if not publishing.cancelled() and (error := publishing.exception()) is not None:
+        get_logger().error("live feed failed", exc_info=error)
+
+
+async def _drive(
+    aggregator: Aggregator, countries: CountryFinder, publisher: Publisher, metrics: Metrics, stop: asyncio.Event
+) -> None:
     failures = 0
     published_s = noted_s = refreshed_s = 0.0
     while True:
@@ -299,7 +327,7 @@ async def _drive(aggregator: Aggregator, countries: CountryFinder, metrics: Metr
             get_logger().warning("MongoDB does not answer", reason=reason_of(error), tries=failures)
         if abs(time.time() - published_s) >= PUBLISH_S or stopping:
             published_s = time.time()
-            _publish(aggregator, metrics)
+            _publish(aggregator, publisher, metrics)
         if began_s - refreshed_s >= REFRESH_S:
             refreshed_s = began_s
             countries.refresh()
@@ -311,12 +339,14 @@ async def _drive(aggregator: Aggregator, countries: CountryFinder, metrics: Metr
                 await asyncio.wait_for(stop.wait(), pause_s)
 
 
-def _publish(aggregator: Aggregator, metrics: Metrics) -> None:
+def _publish(aggregator: Aggregator, publisher: Publisher, metrics: Metrics) -> None:
     counts = aggregator.counts
     metrics.count_to("aggregated", counts.applied)
     metrics.count_to("damaged", aggregator.intake.damaged)
     metrics.count_to("set_aside", counts.set_aside)
     metrics.count_to("given_up", aggregator.intake.given_up)
+    metrics.count_to("live_published", publisher.published)
+    metrics.count_to("live_dropped", publisher.dropped)
     metrics.set("lag", aggregator.intake.lag_s)
 
 

@@ -53,9 +53,11 @@ SUMS_S, DAYS_S, TOTALS_S, RETENTION_S = 10.0, 30.0, 5.0, 600.0
 
 @dataclass(slots=True)
 class RollupCounts:
-    """Plain counts since the start."""
+    """Plain counts since the start; `orphans` are old days that are in no month, as of the last look."""
 
     moved: int = 0
+    removed: int = 0
+    orphans: int = 0
     lost_races: int = 0
 
 
@@ -93,6 +95,7 @@ class Rollup:
         self._database = database
         self._wall = wall
         self._monotonic = monotonic
+        self._round = 0  # documents of days that were moved since there was none
         self._mover = Mover(database, lease, trace=trace)
         self._totals = Totals(database, lease, trace=trace)
         self._retention = Retention(
@@ -107,7 +110,7 @@ class Rollup:
             Chore(self._move_sums, SUMS_S),
             Chore(self._move_days, DAYS_S),
             Chore(self._totals.step, TOTALS_S),
-            Chore(self._retention.step, RETENTION_S),
+            Chore(self._remove, RETENTION_S),
         ]
 
     async def open(self) -> None:
@@ -146,7 +149,18 @@ class Rollup:
         as_of = await read_as_of(self._database, now_s)
         known_s = now_s if as_of is None else min(now_s, as_of.timestamp())
         settled = int((known_s - SETTLED_S) // DAY_S)
-        return await self._move(CLICKS_NODE, {"day": {"$lt": day_number(settled)}})
+        before = self.counts.moved
+        is_more = await self._move(CLICKS_NODE, {"day": {"$lt": day_number(settled)}})
+        self._round += self.counts.moved - before
+        if self._round and not is_more:
+            get_logger().info("days moved", before=day_number(settled), documents=self._round)
+            self._round = 0
+        return is_more
+
+    async def _remove(self) -> bool:
+        is_more = await self._retention.step()
+        self.counts.removed, self.counts.orphans = self._retention.removed, self._retention.orphans
+        return is_more
 
     async def _move(self, collection: str, query: dict[str, object]) -> bool:
         cursor = self._database[collection].find(query, {"_id": 1}).sort("_id" if not query else "day").limit(MOVED_MAX)
@@ -189,6 +203,8 @@ async def _publish(rollup: Rollup, lease: Lease, metrics: Metrics) -> None:
     while True:
         metrics.set("rollup_active", float(lease.is_held))
         metrics.count_to("moved", rollup.counts.moved)
+        metrics.count_to("removed", rollup.counts.removed)
+        metrics.set("orphans", rollup.counts.orphans)
         metrics.count_to("rollup_races", rollup.counts.lost_races)
         await asyncio.sleep(PUBLISH_S)
 

@@ -59,7 +59,6 @@ __all__ = [
     "day_number",
     "erase",
     "estimate_visitors",
-    "link_stats",
     "load_sketches",
     "read_as_of",
     "read_stats",

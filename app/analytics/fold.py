@@ -15,7 +15,7 @@ Link, variant and outcome come from the record, never from the path; only an orp
 there. A click needs its day's salt: folding stops at a record whose salt is missing and says which.
 
 Costs for each record: 2-3 µs when its head is known, 4-6 µs when it is not, `python -m bench.clicks`.
-May import: journal, agents.
+May import: journal, agents, feed.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from app.agents import (
     forwarded_client,
 )
 from app.analytics.bucket import KEY_BYTES, OTHER, BucketKey, Delta
+from app.feed import Seen
 from app.journal import NO_LINK, REDIRECT_GET, Outcome, RawRecord
 
 __all__ = ["BUCKETS_MAX", "Batch", "Folding"]
@@ -163,6 +164,28 @@ class Folding:
             index = len(records)
         batch.records += index - begin
         return index
+
+    def describe(self, record: RawRecord) -> Seen | None:
+        """What may be told of a redirect to whoever watches; None of one from an excluded address."""
+        _, time_ms, link, variant, _, peer, head = record
+        if peer == NOBODY or (self._trusted and self._is_proxy(peer)):
+            traits, address, claimed = self._behind_proxy(head, peer)
+        else:
+            traits, address, claimed = self._traits.read(head), peer, b""
+        if self._excluded and address in self._excluded:
+            return None
+        is_placed = self._countries.is_known or claimed
+        return Seen(
+            link=int.from_bytes(link, "big"),
+            time_ms=time_ms,
+            kind=traits.kind.value,
+            variant=variant,
+            country=self._countries.find(address_text(address), claimed) if is_placed else "",
+            device=traits.device,
+            browser=traits.browser,
+            os=traits.os,
+            referrer=traits.referrer,
+        )
 
     def _count(
         self, delta: Delta, head: bytes, peer: bytes, minute: int, variant: int, ids: Any, is_known: bool

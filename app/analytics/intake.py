@@ -5,7 +5,7 @@ is that is not applied.
 
 A source whose checkpoint somebody else moved, or that this journal never reached, is one that a clone or an older state
 of this machine shares: its writer is asked to go on in a new one, and what is left of it is read from the checkpoint
-on. A source that cannot be read is logged once and stops no other. May import: journal, observe.
+on. A source that cannot be read is logged once and stops no other. May import: journal, feed, observe.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from app.analytics.fold import Batch, Folding
 from app.analytics.ledger import Checkpoint
 from app.analytics.salts import Salts
 from app.analytics.storing import Move
+from app.feed import Glimpse, Tap
 from app.journal import SEGMENT_BYTES, RawRecord, Reader, Source, list_sources, oldest_ms
 from app.observe import get_logger
 
@@ -47,6 +48,7 @@ class Gathered:
 
     began_s: float
     batch: Batch = field(default_factory=Batch)
+    glimpse: Glimpse = field(default_factory=Glimpse)
     begins: dict[str, int] = field(default_factory=dict)
     is_full: bool = False
 
@@ -60,6 +62,7 @@ class Intake:
         slots: how many there are.
         wall: Unix time in seconds.
         monotonic: seconds that only grow.
+        tap: looks at what is folded, when somebody watches.
 
     Attributes:
         damaged: stretches of journal that could not be read.
@@ -76,6 +79,7 @@ class Intake:
         slots: int,
         wall: Callable[[], float],
         monotonic: Callable[[], float],
+        tap: Tap | None = None,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         self.damaged = 0
@@ -87,6 +91,7 @@ class Intake:
         self._slots = slots
         self._wall = wall
         self._monotonic = monotonic
+        self._tap = tap
         self._segment_bytes = segment_bytes
         self._standings: dict[str, _Standing] = {}
         self._gathered: Gathered | None = None
@@ -220,6 +225,8 @@ class Intake:
         while (day := batch.missing_salt) is not None:
             await self._salts.learn(day)
             done = self._folding.add(batch, records, self._salts.known, begin=done, buckets_max=buckets_max)
+        if self._tap is not None and self._tap.is_wanted:
+            self._tap.take(records, done, gathered.glimpse)
         if done < len(records):
             reader.position = records[done][0]
             reader.is_finished = False

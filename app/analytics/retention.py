@@ -74,7 +74,8 @@ class Retention:
         today: Callable[[], int],
         trace: Trace = lambda step: None,
     ) -> None:
-        self.orphans = 0
+        self.orphans = 0  # days that are old and in no month, of those that the last step saw
+        self.removed = 0
         self._database = database
         self._lease = lease
         self._days_kept = days_kept
@@ -94,6 +95,7 @@ class Retention:
             removed = await self._remove_days(session, horizon) + await self._remove_months(session, horizon)
             if removed:
                 await self._lease.check_in(session)
+        self.removed += removed
         return removed >= REMOVED_MAX
 
     async def _raise_horizon(self) -> Horizon:

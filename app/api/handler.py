@@ -2,7 +2,7 @@
 
 In: requests from Tornado's Application. Out: JSON, or problem+json with a request id.
 Every answer carries `X-Request-Id`; the same id stands in the log line of a failure.
-May import: accounts, links, observe, stores.
+May import: accounts, feed, links, observe, stores.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tornado import web
 
 from app.accounts import ApiKey, KeyRing
 from app.api.problems import FieldError, Problem, decode_body, decode_object, wrong_fields
+from app.feed import Hub
 from app.links import Catalog, DomainError, DomainWatch, LinkStore, PasswordHasher, normalise_domain
 from app.observe import Health, get_logger
 from app.settings import Settings
@@ -42,6 +43,7 @@ class Services:
     catalog: Catalog
     links: LinkStore
     domains: DomainWatch
+    hub: Hub
     hasher: PasswordHasher
     keys: KeyRing
     health: Health

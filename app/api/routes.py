@@ -10,6 +10,7 @@ from app.api.domains import DomainHandler, DomainsHandler
 from app.api.handler import Handler
 from app.api.keys import KeyHandler, KeysHandler
 from app.api.links import LinkHandler, LinksHandler
+from app.api.live import LiveHandler
 from app.api.stats import LinkStatsHandler, StatsHandler
 from app.api.system import HealthHandler, ReadyHandler, RobotsHandler, RootHandler
 
@@ -27,6 +28,7 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     (rf"/api/v1/links/{_SLUG}", LinkHandler),
     (rf"/api/v1/links/{_SLUG}/stats", LinkStatsHandler),
     (r"/api/v1/stats", StatsHandler),
+    (r"/api/v1/live", LiveHandler),
     (r"/api/v1/domains", DomainsHandler),
     (r"/api/v1/domains/([A-Za-z0-9.-]{1,253})", DomainHandler),
     (r"/api/v1/keys", KeysHandler),

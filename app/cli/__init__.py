@@ -26,6 +26,7 @@ COMMANDS = {
     "shorten": "app.cli.links:shorten",
     "links": "app.cli.links:links",
     "stats": "app.cli.stats:stats",
+    "live": "app.cli.live:live",
     "erase": "app.cli.stats:erase",
     "domains": "app.cli.domains:domains",
     "keys": "app.cli.keys:keys",

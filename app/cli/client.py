@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 from rich.console import Console
 
-from app.cli.errors import CliError
+from app.cli.errors import AwayError, CliError
 from app.settings import Settings
 
 __all__ = ["Client", "make_console", "path_of"]
 
 LIMIT_S = 30.0
+SILENT_S = 40.0  # a stream beats every 15 s
 
 
 def path_of(collection: str, name: str) -> str:
@@ -52,12 +54,25 @@ class Client:
         """An answer that is no JSON, as it is."""
         return self._ask("GET", path, options).text
 
+    def follow(self, path: str, **options: Any) -> Iterator[str]:
+        """The lines of a streamed answer as they come, until it ends or is silent for SILENT_S."""
+        timeout = httpx.Timeout(LIMIT_S, read=SILENT_S)
+        headers = {"Authorization": f"Bearer {self._key}"}
+        try:
+            with self._http.stream("GET", self.url + path, headers=headers, timeout=timeout, **options) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise CliError(_reason(answer))
+                yield from answer.iter_lines()
+        except httpx.HTTPError as error:
+            raise AwayError(f"{self.url} does not answer ({error}); is it up? (boltlink up)") from error
+
     def _ask(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._key}", **options.pop("headers", {})}
         try:
             answer = self._http.request(method, self.url + path, headers=headers, **options)
         except httpx.HTTPError as error:
-            raise CliError(f"{self.url} does not answer ({error}); is it up? (boltlink up)") from error
+            raise AwayError(f"{self.url} does not answer ({error}); is it up? (boltlink up)") from error
         if not answer.is_success:
             raise CliError(_reason(answer))
         return answer

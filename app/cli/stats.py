@@ -6,15 +6,16 @@ import json
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.text import Text
 
 from app.cli.client import Client, make_console, path_of
+from app.cli.plot import BARS_MAX, COLOUR, bars, columns, grouped, spark
 
 __all__ = ["erase", "stats"]
 
-BAR_CHARACTERS = 40
 SHOWN_MAX = 8
-_EIGHTHS = " ▏▎▍▌▋▊▉"
+LABEL_CHARACTERS = {"minute": 16, "hour": 16, "month": 7}
+BREAKDOWNS = ("referrers", "browsers", "os", "devices", "languages", "countries", "variants", "bot_names")
 
 
 @click.command()
@@ -73,15 +74,21 @@ def erase(slug: str, domain: str, yes: bool) -> None:
 def show(name: str, found: dict[str, Any]) -> None:
     """Prints an answer."""
     console = make_console()
-    facts = [f"{found['clicks']} clicks", f"{found['visitors']} visitors", f"{found['bots']} by bots"]
+    head = Text(name, "bold")
+    head.append(f"  {found['clicks']} clicks  {found['visitors']} visitors  {found['bots']} by bots", "not bold")
     if previous := found.get("previous"):
-        facts.append(f"{previous['clicks']} clicks before ({change(found['clicks'], previous['clicks'])})")
-    console.print("  ".join([name, *facts, f"as of {found['as_of'] or '-'}"]))
-    console.print(plot(found["series"], found["unit"]))
-    for title in ("referrers", "browsers", "os", "devices", "languages", "countries"):
+        head.append(f"  {previous['clicks']} clicks before (", "not bold")
+        head.append(change(found["clicks"], previous["clicks"]), trend(found["clicks"], previous["clicks"]))
+        head.append(")", "not bold")
+    head.append(f"  as of {found['as_of'] or '-'}", "not bold")
+    console.print(head, soft_wrap=True)
+    console.print(plot(found["series"], found["unit"], console.width), end="")
+    if previous and previous["clicks"]:
+        before = [point["clicks"] for point in previous["series"]]
+        console.print(Text("before     ").append(spark(grouped(before, BARS_MAX)), "bright_black"))
+    for title in BREAKDOWNS:
         if found[title]:
-            shares = ", ".join(f"{share['key']} {share['clicks']}" for share in found[title][:SHOWN_MAX])
-            console.print(f"{title:<10} {shares}")
+            console.print(shares(title, found[title]), soft_wrap=True)
     if orphans := found.get("orphans"):
         console.print(f"unknown    {orphans['visits']} visits to slugs that do not exist")
 
@@ -91,19 +98,23 @@ def change(now: int, before: int) -> str:
     return f"{(now - before) / before:+.0%}".replace("%", " %") if before else "new"
 
 
-def plot(series: list[dict[str, Any]], unit: str) -> Table:
-    """A bar for each point; empty points at both ends are left out."""
+def trend(now: int, before: int) -> str:
+    """The colour of a change."""
+    return "not bold green" if now > before else "not bold red" if now < before else "not bold"
+
+
+def plot(series: list[dict[str, Any]], unit: str, width: int) -> Text:
+    """Bars, or columns where there are many; empty points at both ends are left out."""
     busy = [index for index, point in enumerate(series) if point["clicks"]]
     shown = series[busy[0] : busy[-1] + 1] if busy else []
-    most = max((point["clicks"] for point in shown), default=1)
-    characters = {"minute": 16, "hour": 16}.get(unit, 10)
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for point in shown:
-        table.add_row(point["t"][:characters].replace("T", " "), bar(point["clicks"], most), str(point["clicks"]))
-    return table
+    labels = [point["t"][: LABEL_CHARACTERS.get(unit, 10)].replace("T", " ") for point in shown]
+    clicks = [point["clicks"] for point in shown]
+    return bars(labels, clicks) if len(shown) <= BARS_MAX else columns(labels, clicks, width)
 
 
-def bar(value: int, most: int) -> str:
-    """A bar of at most BAR_CHARACTERS, in eighths of a character."""
-    eighths = round(value / most * BAR_CHARACTERS * 8)
-    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
+def shares(title: str, found: list[dict[str, Any]]) -> Text:
+    """One line of a breakdown: the largest keys, and how many there are beside them."""
+    text = Text(f"{title:<10} ")
+    keys = (Text(share["key"]).append(f" {share['clicks']}", COLOUR) for share in found[:SHOWN_MAX])
+    text.append_text(Text(", ").join(keys))
+    return text.append(f", {len(found) - SHOWN_MAX} more") if len(found) > SHOWN_MAX else text

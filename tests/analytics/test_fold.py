@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from app.agents import NOBODY, CountryFinder, TraitsReader
 from app.analytics import Batch, Bucket, Delta, Folding, estimate_visitors
 from app.analytics.bucket import KEY_BYTES, OTHER
+from app.feed import Seen
 from app.journal import NO_LINK, REDIRECT_GET, REDIRECT_HEAD, Outcome, Record, flags_of
 from tests.agents.mmdb import write_mmdb
 
@@ -320,3 +321,19 @@ def _buckets(records: list[Record], buckets_max: int) -> dict[tuple[int, int], d
         for key, delta in batch.deltas.items():
             buckets.setdefault(key, Bucket()).add(delta)
     return {key: {**bucket.fields(), "dims": bucket.dims} for key, bucket in buckets.items()}
+
+
+def test_what_is_told_of_a_visit_is_what_is_counted_and_nothing_personal(tmp_path: Path) -> None:
+    write_mmdb(tmp_path / "c.mmdb", {"192.0.2.0/24": {"country": {"iso_code": "DE"}}})
+    folding = Folding(traits=TRAITS, countries=CountryFinder(tmp_path / "c.mmdb", print))
+    fields = (b"User-Agent: " + FIREFOX, b"Referer: https://news.example/page?user=me")
+    told = folding.describe(record(*fields, variant=2))
+    assert told == Seen(7, NOON_MS, "person", 2, "DE", "desktop", "Firefox", "Linux", "news.example")
+    bot = folding.describe(record(b"User-Agent: Googlebot/2.1"))
+    assert bot is not None
+    assert bot.kind == "bot"
+    near, far = (ipaddress.ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24"))
+    proxied = (*fields, b"X-Forwarded-For: 198.51.100.1")
+    behind = Folding(traits=TRAITS, countries=NOWHERE, trusted=[near], excluded=[far])
+    assert behind.describe(record(*proxied)) is None
+    assert behind.describe(record(*fields)) is not None

@@ -14,6 +14,7 @@ from tornado.netutil import bind_sockets
 
 from app.accounts import KeyRing
 from app.api import Services, make_application
+from app.feed import Hub
 from app.links import INDEXES, LINKS, Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher
 from app.observe import Health
 from app.settings import Settings
@@ -65,6 +66,7 @@ def make_services(stores: Stores, database: Database | None = None) -> Services:
         ),
         links=links,
         domains=DomainWatch(DomainStore(database, stores.redis, links), lambda names: None),
+        hub=Hub(stores.redis),
         hasher=PasswordHasher(cost=4),
         keys=KeyRing(database, monotonic=time.monotonic, now_s=lambda: int(time.time())),
         health=health,

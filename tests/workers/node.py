@@ -21,6 +21,7 @@ import random
 import secrets
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from pymongo.errors import AutoReconnect, PyMongoError
 
 from app.agents import CountryFinder, TraitsReader
 from app.analytics import CLICKS_NODE, Folding, Intake, Ledger, Salts
+from app.feed import Glimpse, Tap
 from app.journal import REDIRECT_GET, REDIRECT_HEAD, Journal, Source, create_source, list_sources
 from app.stores import Database
 from workers.aggregator import Aggregator
@@ -80,7 +82,13 @@ class Node:
         self._others: list[Aggregator] = []
 
     def new_aggregator(
-        self, ledger: Ledger | None = None, folder: Path | None = None, *, buckets_max: int | None = None
+        self,
+        ledger: Ledger | None = None,
+        folder: Path | None = None,
+        *,
+        buckets_max: int | None = None,
+        tap: Tap | None = None,
+        on_glimpse: Callable[[Glimpse], None] | None = None,
     ) -> Aggregator:
         """An aggregator of this node, as a new process would be."""
         salts = Salts(self._database, random=secrets.token_bytes, now=lambda: datetime.now(UTC))
@@ -92,6 +100,7 @@ class Node:
             slots=1,
             wall=lambda: self._time_ms / 1000,
             monotonic=lambda: self._time_ms / 1000,
+            tap=tap,
             segment_bytes=SEGMENT_BYTES,
         )
         return Aggregator(
@@ -99,6 +108,7 @@ class Node:
             ledger=ledger or Ledger(self._database, self._name, trace=self._trace),
             buckets_max=buckets_max or self.rng.choice((2, 6, 2_000, 2_000)),
             coalesce_s=0,
+            on_glimpse=on_glimpse,
         )
 
     def _trace(self, step: str) -> None:

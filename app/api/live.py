@@ -1,0 +1,93 @@
+"""`/api/v1/live`: visits as they are counted, as an event stream (WHATWG HTML, 9.2).
+
+In: a slug, or none for all links. Out: what `app.feed.hub` says, at the client's pace, for as long as the client, its
+key and this process last. A comment every BEAT_S tells proxies and clients that the stream lives.
+May import: feed, links.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from pymongo.errors import PyMongoError
+from tornado.iostream import StreamClosedError
+
+from app.api.handler import Handler
+from app.api.problems import FieldError, Problem, wrong_fields
+from app.feed import ALL_LINKS, FullError, Stream
+from app.links import join_key
+
+__all__ = ["BEAT_S", "LiveHandler"]
+
+BEAT_S = 15.0
+CHECK_S = 1.0  # between two looks at the key, before something is told
+RETRY_AFTER_S = 10
+_FIRST = b"retry: 1000\n: visits as they are counted\n\n"  # a browser comes again after a second
+_BEAT = b": beat\n\n"
+
+
+class LiveHandler(Handler):
+    """A stream of visits."""
+
+    stream: Stream | None = None
+
+    async def get(self) -> None:
+        """Until somebody ends it."""
+        link = await self._link()
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("X-Accel-Buffering", "no")  # nginx would hold it back
+        if self.request.method == "HEAD":
+            await self.flush()
+            return
+        try:
+            stream = self.stream = self.services.hub.open(link)
+        except FullError as error:
+            self.set_header("Content-Type", "application/json")
+            headers = {"Retry-After": str(RETRY_AFTER_S)}
+            detail = "This process serves no more streams: come again, another one may."
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers) from error
+        try:
+            await self._follow(stream)
+        except StreamClosedError:
+            pass  # the client is gone
+        finally:
+            self.services.hub.close(stream)
+
+    def on_connection_close(self) -> None:
+        """The client is gone, or does not read any more."""
+        if self.stream is not None:
+            self.stream.end()
+
+    async def _link(self) -> int:
+        slug = self.get_query_argument("slug", "")
+        if not slug:
+            if self.get_query_argument("domain", ""):
+                raise wrong_fields([FieldError("domain", "needs a slug")])
+            return ALL_LINKS
+        link = await self.services.links.get(join_key(self.domain_argument(), slug))
+        if link is None:
+            raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
+        return link.link
+
+    async def _follow(self, stream: Stream) -> None:
+        self.write(_FIRST)
+        await self.flush()
+        checked_s = self.services.now_s()
+        while not stream.is_ended:
+            data = await stream.next(BEAT_S)
+            if abs(self.services.now_s() - checked_s) > CHECK_S:
+                if not await self._is_welcome():
+                    return
+                checked_s = self.services.now_s()
+            self.write(data or _BEAT)
+            await self.flush()
+
+    async def _is_welcome(self) -> bool:
+        """Whether the key still holds, as far as MongoDB says so: while it is away, nothing is counted or told."""
+        try:
+            await self._caller()
+        except Problem:
+            return False
+        except PyMongoError:
+            pass
+        return True
