@@ -4,6 +4,11 @@ In: the environment that `boltlink up` filled. Out: a running `main` that is tol
 status: 0 when it ended in order, 1 when it could not go on (one line says why), 2 for a wrong setting.
 Under supervisord a program dies with it: by SIGTERM from the kernel, checked once more after it was asked for.
 
+    SIGTERM, SIGINT   `stop` is set
+    SIGHUP            the level of logs is read again
+    a loop that hangs for HANG_S (or was stopped for so long): every thread's stack goes to the log, the process ends
+                      and supervisord starts another; a thread of C watches, which needs nothing of the interpreter
+
 Work that one of many does goes through `work_by_lease`, which owns the waiting; the work itself is three functions:
 
     STANDING_BY  asks for the lease every STAND_BY_S
@@ -18,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import os
 import secrets
 import signal
@@ -39,6 +45,8 @@ __all__ = ["LeasedWork", "Main", "node_id", "run_program", "work_by_lease"]
 
 Main = Callable[[Settings, str, asyncio.Event], Awaitable[None]]
 STAND_BY_S = 1.0
+HANG_S = 10.0
+ALIVE_S = 1.0
 BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)  # after failures of a store in a row
 _STORE_ERRORS = (PyMongoError, RedisError, OSError)
 
@@ -86,7 +94,31 @@ async def _until_stopped(settings: Settings, name: str, main: Main) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await main(settings, name, stop)
+    loop.add_signal_handler(signal.SIGHUP, _read_log_level, name)
+    faulthandler.dump_traceback_later(HANG_S, exit=True)
+    living = loop.create_task(_live())
+    try:
+        await main(settings, name, stop)
+    finally:
+        living.cancel()
+        faulthandler.cancel_dump_traceback_later()
+
+
+async def _live() -> None:
+    """Tells the watching thread once a second that the loop runs."""
+    while True:
+        await asyncio.sleep(ALIVE_S)
+        faulthandler.dump_traceback_later(HANG_S, exit=True)
+
+
+def _read_log_level(name: str) -> None:
+    try:
+        level = Settings.from_environ(os.environ).log_level
+    except SettingsError as error:
+        get_logger().error("settings not read again", reason=str(error))
+    else:
+        configure_logs(name, level)
+        get_logger().warning("settings read again", log_level=level)
 
 
 def node_id(state: Path) -> str:

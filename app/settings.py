@@ -1,6 +1,8 @@
 """Every `BOLTLINK_*` variable: its name, type, default and meaning, checked once at start.
 
-In: a mapping of environment variables. Out: one frozen `Settings`, handed down by whoever starts a program.
+In: a mapping of environment variables, and the file of further ones that it may name; the mapping wins. Out: one frozen
+`Settings`, handed down by whoever starts a program. Every program reads the file at its own start, so what is changed
+there is in effect after `boltlink reload`.
 A wrong value raises `SettingsError`, which every program prints as one line before it exits with status 2.
 Also here, because every room needs them and they are not data: the names that are never slugs.
 May import: the standard library.
@@ -267,6 +269,9 @@ class Settings:
         "info",
         "least severe level that is logged",
     )
+    settings_file: Path | None = _setting(
+        "BOLTLINK_SETTINGS_FILE", _path, None, "file with further settings, one NAME=value a line; the environment wins"
+    )
     url: str | None = _setting(
         "BOLTLINK_URL", _base_url, None, "instance that the command line talks to; unset: the local one"
     )
@@ -277,7 +282,10 @@ class Settings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Reads every variable; an empty one counts as unset. Raises SettingsError at a wrong one."""
-        return cls(**{row.name: _read(row, environ) for row in fields(cls)})
+        named = environ.get("BOLTLINK_SETTINGS_FILE")
+        given = _read_file(_path(named), {row.metadata["variable"]: row for row in fields(cls)}) if named else {}
+        given |= {variable: text for variable, text in environ.items() if text}
+        return cls(**{row.name: _read(row, given) for row in fields(cls)})
 
     @classmethod
     def table(cls) -> list[dict[str, Any]]:
@@ -309,3 +317,28 @@ def _read(row: Field[Any], environ: Mapping[str, str]) -> Any:
     except ValueError as error:
         shown = "(hidden)" if row.metadata["secret"] else text
         raise SettingsError(variable, shown, str(error)) from None
+
+
+def _read_file(path: Path, rows: Mapping[str, Field[Any]]) -> dict[str, str]:
+    """NAME=value lines, with # comments and quotes as systemd's EnvironmentFile has them; paths are made absolute."""
+    try:
+        text = path.read_text("utf-8")
+        mode = path.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no UTF-8"
+        raise SettingsError("BOLTLINK_SETTINGS_FILE", str(path), f"a file that can be read ({reason})") from None
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        variable, is_set, value = (word.strip() for word in line.partition("="))
+        if not variable or variable.startswith("#"):
+            continue
+        row = rows.get(variable)
+        if row is None or not is_set or variable == "BOLTLINK_SETTINGS_FILE":
+            raise SettingsError(f"{path}, line {number}", variable, "a setting and its value, BOLTLINK_NAME=value")
+        if row.metadata["secret"] and mode & 0o007:
+            raise SettingsError(variable, "(hidden)", f"safe in {path}, which everyone may read: chmod o= it")
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        is_path = row.metadata["parse"] is _path and value
+        found[variable] = str(path.parent / Path(value).expanduser()) if is_path else value
+    return found

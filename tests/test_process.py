@@ -20,7 +20,8 @@ from app.stores import LEASES, Lease
 from tests.conftest import Stores, wait_for, wait_until
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, sys, time
+from app import process
 from app.observe import get_logger
 from app.process import run_program
 
@@ -28,7 +29,15 @@ async def main(settings, name, stop):
     get_logger().info("at work", port=settings.port)
     if name == "breaks":
         raise RuntimeError("no way on\\nand more")
+    if name == "hangs":
+        time.sleep(60)
+    if name == "steady":  # many times as long as it may hang, but it never does
+        await asyncio.sleep(1.5)
+        return
     await stop.wait()
+
+if sys.argv[1] in ("hangs", "steady"):
+    process.HANG_S, process.ALIVE_S = 0.5, 0.1
 
 sys.exit(run_program(sys.argv[1], main))
 """
@@ -88,6 +97,32 @@ def test_started_by_a_dead_supervisord_it_does_not_run(tmp_path: Path) -> None:
     assert start("web_0", tmp_path / "out", **environ).wait(10) == 1
     (line,) = lines(tmp_path / "out")
     assert line["event"] == "not started"
+
+
+def test_loop_that_hangs_is_ended_with_its_stack(tmp_path: Path) -> None:
+    assert start("hangs", tmp_path / "out").wait(20) == 1
+    said = (tmp_path / "out").read_text()
+    assert "Timeout (0:00:00.5" in said
+    assert 'File "<string>", line 12 in main' in said
+    assert start("steady", tmp_path / "steady").wait(20) == 0
+
+
+def test_hang_up_reads_the_level_of_logs_again(tmp_path: Path) -> None:
+    settings = tmp_path / "settings"
+    settings.write_text("BOLTLINK_LOG_LEVEL=info\n")
+    process = start("web_0", tmp_path / "out", BOLTLINK_SETTINGS_FILE=str(settings))
+    wait_for(lambda: b"at work" in (tmp_path / "out").read_bytes())
+    for text, event, level in (
+        ("BOLTLINK_LOG_LEVEL=loud\n", "settings not read again", "error"),
+        ("BOLTLINK_LOG_LEVEL=warning\n", "settings read again", "warning"),
+    ):
+        settings.write_text(text)
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda event=event: event in {line["event"] for line in lines(tmp_path / "out")})  # type: ignore[misc]
+        assert lines(tmp_path / "out")[-1]["level"] == level
+    process.terminate()
+    assert process.wait(10) == 0
+    assert lines(tmp_path / "out")[-1]["event"] == "settings read again"  # "stopped" is below the level now
 
 
 class Work:

@@ -72,6 +72,56 @@ def test_paths_are_absolute_and_public_url_follows_the_host() -> None:
     assert Settings.from_environ({"BOLTLINK_BASE_URL": "https://Sho.RT/"}).public_url == "https://sho.rt"
 
 
+def test_file_of_settings_stands_behind_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "settings"
+    path.write_text(
+        '# ours\n\nBOLTLINK_PORT=81\n BOLTLINK_HOST = "::1" \nBOLTLINK_GEOIP_DB=countries.mmdb\nBOLTLINK_STALE_MAX=\n'
+    )
+    settings = Settings.from_environ({"BOLTLINK_SETTINGS_FILE": str(path), "BOLTLINK_PORT": "82"})
+    assert (settings.host, settings.port, settings.stale_max) == ("::1", 82, 6 * 3600)
+    assert settings.geoip_db == tmp_path / "countries.mmdb"
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "shown"),
+    [
+        ("BOLTLINK_PORT=81\nBOLTLINK_PROT=82\n", ", line 2", "BOLTLINK_PROT"),
+        ("BOLTLINK_PORT\n", ", line 1", "BOLTLINK_PORT"),
+        ("PATH=/bin\n", ", line 1", "PATH"),
+        ("BOLTLINK_SETTINGS_FILE=/other\n", ", line 1", "BOLTLINK_SETTINGS_FILE"),
+        ("BOLTLINK_PORT=abc\n", "BOLTLINK_PORT", "abc"),
+    ],
+)
+def test_wrong_line_of_the_file_is_named(tmp_path: Path, text: str, where: str, shown: str) -> None:
+    path = tmp_path / "settings"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environ({"BOLTLINK_SETTINGS_FILE": str(path)})
+    assert caught.value.variable.endswith(where)
+    assert caught.value.value == shown
+
+
+def test_secret_in_a_file_that_everyone_may_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "settings"
+    path.write_text("BOLTLINK_REDIS_URL=redis://:hunter2@10.0.0.1\n")
+    path.chmod(0o644)
+    with pytest.raises(SettingsError, match="chmod") as caught:
+        Settings.from_environ({"BOLTLINK_SETTINGS_FILE": str(path)})
+    assert "hunter2" not in str(caught.value)
+    path.chmod(0o640)
+    assert Settings.from_environ({"BOLTLINK_SETTINGS_FILE": str(path)}).redis_url == "redis://:hunter2@10.0.0.1"
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_file_that_cannot_be_read_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "settings"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError, match="BOLTLINK_SETTINGS_FILE") as caught:
+        Settings.from_environ({"BOLTLINK_SETTINGS_FILE": str(path)})
+    assert "\n" not in str(caught.value)
+
+
 def test_every_row_says_what_it_means() -> None:
     for row in Settings.table():
         assert row["variable"].startswith("BOLTLINK_")

@@ -22,6 +22,7 @@ COMMANDS = {
     "up": "app.cli.up:up",
     "down": "app.cli.processes:down",
     "status": "app.cli.processes:status",
+    "reload": "app.cli.reload:reload",
     "logs": "app.cli.logs:logs",
     "shorten": "app.cli.links:shorten",
     "links": "app.cli.links:links",

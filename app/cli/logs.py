@@ -10,8 +10,8 @@ import click
 
 from app.cli.errors import CliError
 from app.cli.follow import LEVELS, Follower, format_line, last_lines
-from app.cli.tree import Tree
 from app.settings import Settings
+from app.tree import Tree
 
 __all__ = ["logs"]
 

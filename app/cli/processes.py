@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.errors import CliError
-from app.cli.tree import Tree
 from app.settings import Settings
+from app.tree import Tree
 
 __all__ = ["down", "status"]
 

@@ -1,7 +1,7 @@
 """`boltlink up`: checks what can be checked, starts supervisord, waits until everything is ready, says how to go on.
 
-In the foreground it stays supervisord's parent, shows the logs, hands SIGTERM, SIGINT and SIGHUP on, and ends with it;
-supervisord dies with it (SIGTERM by PR_SET_PDEATHSIG, so in order). With --detach supervisord goes on alone.
+In the foreground it stays supervisord's parent, shows the logs, hands SIGTERM and SIGINT on, and ends with it; SIGHUP
+is `boltlink reload`. supervisord dies with it (SIGTERM by PR_SET_PDEATHSIG, so in order). --detach lets it go on alone.
 A start that fails leaves nothing running and says one line.
 
     <state>/up.lock   held (flock) by supervisord for as long as it lives: never two on one state folder
@@ -26,12 +26,12 @@ import click
 from app.accounts import make_key
 from app.cli.errors import CliError
 from app.cli.follow import Follower, format_line, last_lines
-from app.cli.tree import ROOT, Tree
 from app.lifeline import die_with_parent, take_lock
 from app.settings import Settings
 from app.stores import PlaceError, make_private_folder, mongodb_socket, supervisor_pid_file
 from app.stores.embedded import EngineError, prepare
 from app.stores.replica_set import ensure_replica_set
+from app.tree import ROOT, Tree
 
 __all__ = ["up"]
 
@@ -227,12 +227,14 @@ def _accompany(supervisor: subprocess.Popen[bytes], follower: Follower) -> int:
     ordered: list[int] = []
 
     def hand_on(number: int, _: object) -> None:
-        if number != signal.SIGHUP:
-            ordered.append(number)
-        supervisor.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
+        ordered.append(number)
+        supervisor.send_signal(signal.SIGTERM)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hand_on)
+    reloads: list[subprocess.Popen[bytes]] = []  # in processes of their own: logs are shown meanwhile
+    command = [sys.executable, "-m", "app.cli", "reload"]
+    signal.signal(signal.SIGHUP, lambda *_: reloads.append(subprocess.Popen(command)))  # noqa: S603
     is_terminal = sys.stdout.isatty()
     while True:
         ended = supervisor.poll() is not None
@@ -242,6 +244,8 @@ def _accompany(supervisor: subprocess.Popen[bytes], follower: Follower) -> int:
                 click.echo(text)
         if ended:
             break
+        for reload in reloads:
+            reload.poll()  # leaves no zombie
         time.sleep(FOLLOW_STEP_S)
     if supervisor.returncode == 0 or ordered:
         return 0

@@ -117,10 +117,10 @@ class Tree:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["slug"])
 
-    def location(self, slug: str) -> str | None:
-        """Where a slug leads; None while nobody answers."""
+    def location(self, slug: str, host: str = "127.0.0.1") -> str | None:
+        """Where a slug leads; None while nobody answers, or where it is unknown."""
         try:
-            answer = httpx.get(f"{self.url}/{slug}")
+            answer = httpx.get(f"{self.url}/{slug}", headers={"Host": host})
         except httpx.HTTPError:
             return None
         found: str | None = answer.headers.get("Location")

@@ -8,6 +8,8 @@ processes' own sockets (the shared port cannot tell one of them from another).
     <run>/supervisor.sock    supervisord's XML-RPC
     <run>/web_N.sock         HTTP of that one process
 
+    <run>/restart.lock       held by whoever restarts programs of this tree one after another
+
 May import: settings, stores, lifeline, cpu_grant.
 """
 
@@ -26,12 +28,12 @@ import psutil
 
 from app.cpu_grant import web_processes
 from app.lifeline import take_lock
-from app.settings import Settings, SettingsError
+from app.settings import Settings
 from app.stores import run_dir, supervisor_pid_file
 
 __all__ = ["ROOT", "Tree"]
 
-ROOT = Path(__file__).resolve().parents[2]  # where supervisord.conf and etc/ are
+ROOT = Path(__file__).resolve().parents[1]  # where supervisord.conf and etc/ are
 RPC_S = 5.0
 READY_S = 2.0
 BODY_BYTES_MAX = 4096
@@ -58,19 +60,25 @@ class Tree:
         self.web_names = [f"web_{number}" for number in range(settings.web_processes or web_processes())]
 
     def as_started(self) -> Tree:
-        """This tree with the settings that it runs with, which may not be those of this shell."""
+        """This tree with the settings that its programs start with, which may not be those of this shell.
+
+        Raises SettingsError when the settings' file has become wrong.
+        """
         pid = self.supervisor_pid()
         try:
             return self if pid is None else Tree(Settings.from_environ(psutil.Process(pid).environ()))
-        except (psutil.Error, SettingsError):
+        except psutil.Error:
             return self
 
     def environment(self) -> dict[str, str]:
-        """What supervisord and its programs run with: paths absolute, every name of supervisord.conf filled."""
+        """What supervisord and its programs run with: paths absolute, every name of supervisord.conf filled.
+
+        What the settings' file says is left out: every program reads that itself.
+        """
         paths = {
             row["variable"]: str(value)
             for row in Settings.table()
-            if isinstance(value := getattr(self.settings, row["field"]), Path)
+            if isinstance(value := getattr(self.settings, row["field"]), Path) and os.environ.get(row["variable"])
         }
         parts = [f"embedded-{name}.conf" for name in self.engines]
         parts.append("aggregator.conf" if self.settings.aggregators == 1 else "aggregators.conf")
@@ -78,11 +86,12 @@ class Tree:
         return {
             **os.environ,
             **paths,
+            "BOLTLINK_STATE_DIR": str(self.settings.state_dir),
             "BOLTLINK_PYTHON": sys.executable,
             "BOLTLINK_RUN_DIR": str(self.run),
             "BOLTLINK_LOG_DIR": str(self.logs),
-            "BOLTLINK_WEB_PROCESSES": str(len(self.web_names)),
-            "BOLTLINK_AGGREGATORS": str(self.settings.aggregators),
+            "BOLTLINK_NUM_WEB": str(len(self.web_names)),
+            "BOLTLINK_NUM_AGGREGATORS": str(self.settings.aggregators),
             "BOLTLINK_INCLUDE": " ".join(f"etc/supervisor/{part}" for part in parts),
         }
 
@@ -102,12 +111,15 @@ class Tree:
 
     def processes(self) -> list[dict[str, Any]] | None:
         """supervisord's account of each process (name, pid, statename, start, now); None when it does not answer."""
-        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(self.socket))
         try:
-            found: Any = proxy.supervisor.getAllProcessInfo()
+            return list(self.ask("getAllProcessInfo"))
         except (OSError, http.client.HTTPException, xmlrpc.client.Error):
             return None
-        return list(found)
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Calls a method of supervisord. Raises OSError, HTTPException or, where it refuses, xmlrpc.client.Fault."""
+        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(self.socket))
+        return getattr(proxy.supervisor, method)(*arguments)
 
     def ready(self, name: str) -> tuple[bool, str]:
         """Whether a web process wants traffic, asked on its own socket, and why not."""
