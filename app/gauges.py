@@ -1,7 +1,7 @@
 """What a web process tells its metrics once a second: counts that its parts keep as plain ints.
 
 In: the parts of one process. Out: values in `Metrics`. Nothing here runs for a request.
-May import: front, feed, redirect, journal, stores, observe.
+May import: front, feed, redirect, journal, limits, stores, observe.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from app.feed import Hub
 from app.front import Gate
 from app.journal import Journal
+from app.limits import Limiter
 from app.observe import Metrics
 from app.redirect import Resolver
 from app.stores import Breaker
@@ -32,6 +33,7 @@ class Gauges:
         hub: Hub,
         resolver: Resolver,
         journal: Journal,
+        limiter: Limiter,
         breakers: Mapping[str, Breaker],
         processes: int,
         monotonic: Callable[[], float],
@@ -41,6 +43,7 @@ class Gauges:
         self._hub = hub
         self._resolver = resolver
         self._journal = journal
+        self._limiter = limiter
         self._breakers = breakers
         self._processes = processes
         self._monotonic = monotonic
@@ -51,6 +54,7 @@ class Gauges:
         self._publish_front()
         self._publish_lookups()
         self._publish_journal()
+        self._metrics.count_to("limits_local", self._limiter.local)
         for store, breaker in self._breakers.items():
             self._metrics.set("breaker", breaker.state.value, store)
 

@@ -37,7 +37,7 @@ from app.front import Gate, Listener, TornadoExchange
 from app.gauges import Gauges
 from app.journal import Journal, Source, create_source, note_faults
 from app.lifeline import take_lock
-from app.limits import Buckets, Limiter
+from app.limits import Buckets, Limiter, Quota
 from app.links import INDEXES as LINK_INDEXES
 from app.links import LINKS, Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher, authority_of
 from app.observe import Health, Metrics, get_logger
@@ -118,6 +118,7 @@ class WebProcess:
         )
         self._ours = own_authorities(settings)
         self.countries = CountryFinder(settings.geoip_db, self._log.warning)
+        self.limiter = Limiter(self.redis, self.breakers["limits"], Buckets(time.monotonic))
         self.specials = Specials(
             table=self.table,
             visitors=Visitors(
@@ -126,7 +127,7 @@ class WebProcess:
                 country_header=settings.country_header,
             ),
             visits=Visits(links, self.breakers["visits"]),
-            passwords=PasswordDesk(Limiter(self.redis, self.breakers["limits"], Buckets(time.monotonic)), self.hasher),
+            passwords=PasswordDesk(self.limiter, self.hasher),
         )
         self.hub = Hub(self.redis)
         self.keys = KeyRing(self.database, monotonic=time.monotonic, now_s=lambda: int(time.time()))
@@ -137,6 +138,7 @@ class WebProcess:
             hub=self.hub,
             resolver=self.resolver,
             journal=self.journal,
+            limiter=self.limiter,
             breakers=self.breakers,
             processes=self.settings.web_processes or web_processes(),
             monotonic=time.monotonic,
@@ -235,6 +237,8 @@ class WebProcess:
             hub=self.hub,
             hasher=self.hasher,
             keys=self.keys,
+            limiter=self.limiter,
+            quota=Quota(self.limiter, time.monotonic),
             health=self.health,
             now_s=time.time,
             token=secrets.token_urlsafe,

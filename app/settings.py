@@ -141,6 +141,23 @@ def _header_name(text: str) -> str:
     return text.strip()
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    origins = tuple(word if word == "*" else _base_url(word) for word in words)
+    if "*" in origins and len(origins) > 1:
+        raise ValueError("a list of origins such as https://app.example.com, or * alone")
+    return origins
+
+
+def _per_second(text: str) -> int | None:
+    match = re.fullmatch(r"(\d{1,6})\s*/\s*s", text.strip())
+    if text.strip() == "off":
+        return None
+    if match is None or not int(match[1]):
+        raise ValueError("a rate such as 500/s, or off")
+    return int(match[1])
+
+
 def _key(text: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]{20,200}", text):
         raise ValueError("20 to 200 visible ASCII characters")
@@ -268,6 +285,18 @@ class Settings:
         _choice("debug", "info", "warning", "error"),
         "info",
         "least severe level that is logged",
+    )
+    api_rate: int | None = _setting(
+        "BOLTLINK_API_RATE",
+        _per_second,
+        "5000/s",
+        "API requests of a key, over all nodes, ten seconds' worth at once; statistics cost 5, a batch 10; or off",
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        "BOLTLINK_CORS_ORIGINS",
+        _origins,
+        "",
+        "origins whose pages may call the API with a key, such as https://app.example.com; * for all",
     )
     settings_file: Path | None = _setting(
         "BOLTLINK_SETTINGS_FILE", _path, None, "file with further settings, one NAME=value a line; the environment wins"

@@ -42,6 +42,10 @@ def test_empty_value_counts_as_unset() -> None:
         ("BOLTLINK_STALE_MAX", "6 weeks"),
         ("BOLTLINK_MEMORY_LIMIT", "much"),
         ("BOLTLINK_LOG_LEVEL", "loud"),
+        ("BOLTLINK_API_RATE", "many"),
+        ("BOLTLINK_API_RATE", "0/s"),
+        ("BOLTLINK_CORS_ORIGINS", "app.example.com"),
+        ("BOLTLINK_CORS_ORIGINS", "*, https://app.example.com"),
     ],
 )
 def test_wrong_value_is_named_with_what_is_allowed(variable: str, value: str) -> None:

@@ -7,8 +7,9 @@ May import: stores.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -55,19 +56,41 @@ class KeyRing:
         self._monotonic = monotonic
         self._now_s = now_s
         self._known: dict[str, tuple[float, ApiKey]] = {}
+        self._flights: dict[str, asyncio.Task[ApiKey | None]] = {}
 
     @property
     def known_count(self) -> int:
         """How many keys are remembered."""
         return len(self._known)
 
-    async def find(self, key: str) -> ApiKey | None:
-        """Whose key this is; None for an unknown or revoked one. Known keys are remembered for CACHE_S."""
+    def recall(self, key: str) -> ApiKey | None:
+        """Whose key this is, if it was found within CACHE_S; else None, and it is forgotten."""
         digest = hash_key(key)
         until, found = self._known.get(digest, (0.0, None))
         if found is not None and self._monotonic() < until:
             return found
         self._known.pop(digest, None)
+        return None
+
+    async def find(self, key: str, admit: Callable[[], Awaitable[Any]] | None = None) -> ApiKey | None:
+        """Whose key this is; None for an unknown or revoked one. Known keys are remembered for CACHE_S.
+
+        The same key is looked up once for all who ask at the same time. `admit` is awaited before that; what it raises
+        is raised to all of them.
+        """
+        found = self.recall(key)
+        if found is not None:
+            return found
+        digest = hash_key(key)
+        flight = self._flights.get(digest)
+        if flight is None:
+            flight = self._flights[digest] = asyncio.create_task(self._look_up(digest, admit))
+            flight.add_done_callback(lambda _: self._flights.pop(digest))
+        return await asyncio.shield(flight)
+
+    async def _look_up(self, digest: str, admit: Callable[[], Awaitable[Any]] | None) -> ApiKey | None:
+        if admit is not None:
+            await admit()
         row = await self._keys.find_one({"_id": digest, "revoked": None})
         if row is None:
             return None

@@ -1,6 +1,14 @@
 """What a head says of its visitor: device, os, browser, language, referrer, country, person or bot. Pure."""
 
-from app.agents.address import NOBODY, Network, Networks, address_text, client_address, forwarded_client
+from app.agents.address import (
+    NOBODY,
+    Network,
+    Networks,
+    address_text,
+    client_address,
+    forwarded_client,
+    network_of,
+)
 from app.agents.country import CountryFinder
 from app.agents.fields import FieldFinder
 from app.agents.memory import Memory
@@ -20,4 +28,5 @@ __all__ = [
     "address_text",
     "client_address",
     "forwarded_client",
+    "network_of",
 ]

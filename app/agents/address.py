@@ -16,7 +16,7 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-__all__ = ["NOBODY", "Network", "Networks", "address_text", "client_address", "forwarded_client"]
+__all__ = ["NOBODY", "Network", "Networks", "address_text", "client_address", "forwarded_client", "network_of"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -143,3 +143,10 @@ def _parse(hop: str) -> bytes | None:
         return socket.inet_pton(socket.AF_INET6, text)
     except (OSError, ValueError, UnicodeEncodeError):
         return None
+
+
+def network_of(address: str) -> str:
+    """What counts as one client: an IPv4 address, or the /64 that one line of IPv6 has."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))

@@ -20,5 +20,6 @@ def make_application(services: Services, on_request: Callable[[str, int, float],
         default_handler_args=options,
         log_function=lambda handler: None,
         on_request=on_request,
+        cors_origins=services.settings.cors_origins,
         compress_response=False,
     )

@@ -30,11 +30,14 @@ PASSWORDS_MAX = 50  # of one batch: 1.3 s in the threads that hash
 class BatchHandler(LinkBase):
     """Makes links."""
 
+    cost = 10
+
     async def prepare(self) -> None:
         """Lets nobody in without a key; then, and only then, a longer body may come."""
         self._chunks: list[bytes] = []
         await super().prepare()
-        self.request.connection.set_max_body_size(BODY_BYTES_MAX)  # type: ignore[union-attr]
+        if self.key is not None:
+            self.request.connection.set_max_body_size(BODY_BYTES_MAX)  # type: ignore[union-attr]
 
     def data_received(self, chunk: bytes) -> None:
         """A part of the body."""

@@ -2,14 +2,19 @@
 
 In: requests from Tornado's Application. Out: JSON, or problem+json with a request id.
 Every answer carries `X-Request-Id`; the same id stands in the log line of a failure.
-May import: accounts, feed, links, observe, stores.
+
+    before a handler runs    a preflight is answered; a key is asked for, of an address that has not failed too often;
+                             the request's `cost` is taken from what the key may do
+
+May import: accounts, agents, feed, limits, links, observe, stores.
 """
 
 from __future__ import annotations
 
+import math
 import secrets
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -20,8 +25,11 @@ from redis.exceptions import RedisError
 from tornado import web
 
 from app.accounts import ApiKey, KeyRing
+from app.agents import network_of
+from app.api.cors import allowed_origin, cors_fields, preflight_fields
 from app.api.problems import FieldError, Problem, decode_body, decode_object, wrong_fields
 from app.feed import Hub
+from app.limits import Bucket, Grant, Limiter, Quota, Rate
 from app.links import Catalog, DomainError, DomainWatch, LinkStore, PasswordHasher, normalise_domain
 from app.observe import Health, get_logger
 from app.settings import Settings
@@ -31,6 +39,8 @@ __all__ = ["Handler", "Services"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 RETRY_AFTER_S = 2
+BURST_S = 10  # of what a key may do in a second, at once
+FAILURES = Rate(burst=30, every_s=2.0)  # calls without a valid key, of one address
 _NONE = web.RequestHandler.get  # what Tornado puts where a method is not defined
 
 
@@ -46,6 +56,8 @@ class Services:
     hub: Hub
     hasher: PasswordHasher
     keys: KeyRing
+    limiter: Limiter
+    quota: Quota
     health: Health
     now_s: Callable[[], float]
     token: Callable[[int], str]
@@ -55,6 +67,7 @@ class Handler(web.RequestHandler):
     """Base of every handler. `services` comes from the routing table."""
 
     is_public = False
+    cost = 1
     key: ApiKey | None = None
 
     def initialize(self, services: Services) -> None:
@@ -63,26 +76,81 @@ class Handler(web.RequestHandler):
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
+        for name, value in cors_fields(self.request.headers.get("Origin"), self._origins):
+            self.set_header(name, value)
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
 
+    @property
+    def _origins(self) -> tuple[str, ...]:
+        """Origins that may call; Tornado wants headers before `initialize` has run."""
+        origins: tuple[str, ...] = self.application.settings["cors_origins"]
+        return origins
+
     async def prepare(self) -> None:
-        """Lets nobody in without a key, except where the handler is public."""
+        """Lets nobody in without a key, except where the handler is public, and nobody too often."""
         self.set_header("X-Request-Id", self.request_id)
-        if not self.is_public:
+        if self.request.method == "OPTIONS":
+            self._answer_preflight()
+        elif not self.is_public:
             self.key = await self._caller()
+            await self._pay(self.key)
+
+    def _answer_preflight(self) -> None:
+        headers = self.request.headers
+        if not self._origins or "Access-Control-Request-Method" not in headers:
+            raise web.HTTPError(HTTPStatus.METHOD_NOT_ALLOWED)
+        if allowed_origin(headers.get("Origin"), self._origins) is None:
+            raise Problem(HTTPStatus.FORBIDDEN, "Pages of this origin may not call: see BOLTLINK_CORS_ORIGINS.")
+        for name, value in preflight_fields(self._methods()):
+            self.set_header(name, value)
+        self.clear_header("Content-Type")
+        self.set_status(HTTPStatus.NO_CONTENT)
+        self.finish()
 
     async def _caller(self) -> ApiKey:
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
-        challenge = {"WWW-Authenticate": 'Bearer realm="boltlink"'}
-        if scheme.lower() != "bearer" or not token.strip():
-            detail = "An API key is needed: Authorization: Bearer KEY."
-            raise Problem(HTTPStatus.UNAUTHORIZED, detail, headers=challenge)
-        found = await self.services.keys.find(token.strip())
+        token = token.strip() if scheme.lower() == "bearer" else ""
+        found = (self.services.keys.recall(token) or await self._look_up(token)) if token else None
         if found is None:
-            raise Problem(HTTPStatus.UNAUTHORIZED, "This API key is not valid.", headers=challenge)
+            detail = "This API key is not valid." if token else "An API key is needed: Authorization: Bearer KEY."
+            headers = {"WWW-Authenticate": 'Bearer realm="boltlink"'}
+            raise Problem(HTTPStatus.UNAUTHORIZED, detail, headers=headers)
         return found
+
+    async def _look_up(self, token: str) -> ApiKey | None:
+        """Asks the database for a key, unless too many from this address were not valid."""
+        bucket = Bucket(f"fail:{network_of(self.request.remote_ip or '')}", FAILURES)
+        has_paid = False
+
+        async def admit() -> None:
+            nonlocal has_paid
+            grant = await self.services.limiter.take(bucket)
+            if not grant.taken:
+                raise _too_many("Too many keys that are not valid came from this address.", grant)
+            has_paid = True
+
+        found = await self.services.keys.find(token, admit)
+        if found is not None and has_paid:  # a valid key is no failure
+            await self.services.limiter.give_back(bucket)
+        return found
+
+    async def _pay(self, key: ApiKey) -> None:
+        """Takes what this request costs from what the key may do, and says what is left."""
+        rate = self.services.settings.api_rate
+        if rate is None:
+            return
+        bucket = Bucket(f"key:{key.id}", Rate(burst=rate * BURST_S, every_s=1 / rate))
+        grant = await self.services.quota.spend(bucket, self.cost)
+        fields = {
+            "RateLimit-Policy": f'"key";q={bucket.rate.burst};w={BURST_S}',
+            "RateLimit": f'"key";r={grant.left};t={math.ceil(grant.full_s)}',
+        }
+        if not grant.taken:
+            raise _too_many("This key asks for more than BOLTLINK_API_RATE allows.", grant, fields)
+        for name, value in fields.items():
+            self.set_header(name, value)
 
     def decode(self, kind: type[T]) -> T:
         """The body as `kind`; raises Problem."""
@@ -165,6 +233,11 @@ class Handler(web.RequestHandler):
             self.get_status(),
             self.request.request_time(),
         )
+
+
+def _too_many(detail: str, grant: Grant, fields: Mapping[str, str] | None = None) -> Problem:
+    headers = {**(fields or {}), "Retry-After": str(math.ceil(grant.wait_s))}
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers=headers)
 
 
 def _problem_of(error: Any, status_code: int) -> Problem:

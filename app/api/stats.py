@@ -26,6 +26,8 @@ RETRY_AFTER_S = 10
 class _StatsHandler(Handler):
     """What both have in common: everything but whose statistics they are."""
 
+    cost = 5
+
     async def show(self, subject: int, name: str) -> None:
         """Answers with the statistics of a link or scope, of which a file would be called `name`."""
         compare = self._choice("compare", ("", "previous")) == "previous"

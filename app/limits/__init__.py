@@ -1,5 +1,6 @@
 """How often somebody may do something: token buckets in Redis, in memory while Redis is away."""
 
-from app.limits.buckets import Bucket, Buckets, Limiter, Rate
+from app.limits.buckets import Bucket, Buckets, Grant, Limiter, Rate
+from app.limits.quota import Quota
 
-__all__ = ["Bucket", "Buckets", "Limiter", "Rate"]
+__all__ = ["Bucket", "Buckets", "Grant", "Limiter", "Quota", "Rate"]

@@ -1,8 +1,8 @@
 """Token buckets: a burst at once, then tokens come back one by one.
 
-In: a name and a rate. Out: the seconds to wait, 0.0 when the thing may be done now.
+In: a name and a rate. Out: a grant: the tokens taken, or the seconds to wait.
 
-    rl:<name>   the time at which the bucket is full again, in ms, written by `take.lua`; ends by itself
+    rl:<name>   the time at which the bucket is full again, in µs, written by `take.lua`; ends by itself
 
 While Redis does not answer, each process counts for itself in buckets of the same rate, so that what must be limited
 stays limited: by as much for each process. At most BUCKETS_MAX of them; the one not used for longest is forgotten.
@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from app.stores import Breaker
 
-__all__ = ["Bucket", "Buckets", "Limiter", "Rate"]
+__all__ = ["Bucket", "Buckets", "Grant", "Limiter", "Rate"]
 
 PREFIX = "rl:"
 BUCKETS_MAX = 10_000  # in memory, 2 MB
@@ -44,6 +44,15 @@ class Bucket(NamedTuple):
     rate: Rate
 
 
+class Grant(NamedTuple):
+    """What became of a wish for tokens: how many were taken and are left, and seconds until enough, and until all."""
+
+    taken: int
+    left: int
+    wait_s: float
+    full_s: float
+
+
 class Buckets:
     """Buckets in memory. `monotonic` is a clock in seconds."""
 
@@ -55,21 +64,19 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._full_at_s)
 
-    def take(self, bucket: Bucket) -> float:
-        """Takes a token: 0.0, or the seconds until there will be one."""
+    def take(self, bucket: Bucket, wanted: int = 1, least: int = 1) -> Grant:
+        """Takes up to `wanted` tokens, none if there are fewer than `least`."""
         now_s = self._monotonic()
-        whole_s = bucket.rate.every_s * bucket.rate.burst
-        full_at_s = max(now_s, self._full_at_s.get(bucket.name, 0.0)) + bucket.rate.every_s
-        if full_at_s > now_s + whole_s:
-            return full_at_s - now_s - whole_s
-        self._keep(bucket.name, full_at_s)
-        return 0.0
-
-    def give_back(self, bucket: Bucket) -> None:
-        """Undoes a `take`."""
-        full_at_s = self._full_at_s.get(bucket.name)
-        if full_at_s is not None:
-            self._keep(bucket.name, full_at_s - bucket.rate.every_s)
+        every_s = bucket.rate.every_s
+        empty_s = every_s * bucket.rate.burst
+        full_s = max(0.0, self._full_at_s.get(bucket.name, 0.0) - now_s)
+        left = int((empty_s - full_s) / every_s + 1e-9)
+        if left < least:
+            return Grant(0, left, full_s + every_s * least - empty_s, full_s)
+        taken = min(wanted, left)
+        full_s = max(0.0, full_s + every_s * taken)
+        self._keep(bucket.name, now_s + full_s)
+        return Grant(taken, left - taken, 0.0, full_s)
 
     def _keep(self, name: str, full_at_s: float) -> None:
         self._full_at_s[name] = full_at_s
@@ -92,30 +99,29 @@ class Limiter:
         self._buckets = buckets
         self._script = files("app.limits").joinpath("take.lua").read_text()
 
-    async def take(self, bucket: Bucket) -> float:
-        """Takes a token: 0.0, or the seconds until there will be one."""
-        wait_s = await self._run(bucket, 1)
-        if wait_s is None:
+    async def take(self, bucket: Bucket, wanted: int = 1, least: int = 1) -> Grant:
+        """Takes up to `wanted` tokens, none if there are fewer than `least`."""
+        grant = await self._run(bucket, wanted, least)
+        if grant is None:
             self.local += 1
-            return self._buckets.take(bucket)
-        return wait_s
+            return self._buckets.take(bucket, wanted, least)
+        return grant
 
     async def give_back(self, bucket: Bucket) -> None:
-        """Undoes a `take`."""
-        if await self._run(bucket, -1) is None:
-            self._buckets.give_back(bucket)
+        """Undoes a `take` of one."""
+        await self.take(bucket, -1, -1)
 
-    async def _run(self, bucket: Bucket, direction: int) -> float | None:
-        """The seconds to wait, or None when Redis does not answer."""
+    async def _run(self, bucket: Bucket, wanted: int, least: int) -> Grant | None:
+        """What Redis grants, or None when it does not answer."""
         if not self._breaker.admits():
             return None
-        token_ms = math.ceil(bucket.rate.every_s * 1000)
-        arguments = (token_ms, token_ms * bucket.rate.burst, direction)
+        arguments = (math.ceil(bucket.rate.every_s * 1_000_000), bucket.rate.burst, wanted, least)
         try:
             async with asyncio.timeout(REDIS_LIMIT_S):
-                wait_ms = await self._client.eval(self._script, 1, PREFIX + bucket.name, *arguments)
+                answer = await self._client.eval(self._script, 1, PREFIX + bucket.name, *arguments)
         except (RedisError, OSError, TimeoutError):
             self._breaker.on_failure()
             return None
         self._breaker.on_success()
-        return int(wait_ms) / 1000
+        taken, left, wait_us, full_us = map(int, answer)
+        return Grant(taken, left, wait_us / 1_000_000, full_us / 1_000_000)

@@ -78,6 +78,7 @@ class Metrics:
             "refused": counter("boltlink_connections_refused", "Connections over the limit."),
             "expired": counter("boltlink_connections_expired", "Connections ended by a time-out."),
             "store_failures": counter("boltlink_store_failures", "Look-ups that a store did not answer."),
+            "limits_local": counter("boltlink_limits_local", "Limits judged by one process, Redis being away."),
             "announced": counter("boltlink_changes_announced", "Changes of links repeated in Redis."),
             "mended": counter("boltlink_changes_mended", "Changes that Redis had lost again a second later."),
             "cleared": counter("boltlink_cache_clears", "Times that all links were forgotten in Redis."),

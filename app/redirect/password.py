@@ -14,11 +14,11 @@ May import: links, limits.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
+from app.agents import network_of
 from app.limits import Bucket, Limiter, Rate
 from app.links import HasherBusyError, PasswordHasher
 from app.redirect.rules import PasswordWord, Request
@@ -74,9 +74,9 @@ class PasswordDesk:
         """A word on the form of a request, and the seconds to wait when it is LIMITED."""
         password = read_password(request.form or b"")
         bucket = Bucket(f"pw:{link_id.hex()}:{network_of(request.visitor.address)}", TRIES)
-        wait_s = await self._limiter.take(bucket)
-        if wait_s > 0:
-            return PasswordWord.LIMITED, wait_s
+        grant = await self._limiter.take(bucket)
+        if not grant.taken:
+            return PasswordWord.LIMITED, grant.wait_s
         try:
             is_right = await self._hasher.is_right(password, hashed)
         except HasherBusyError:
@@ -119,13 +119,6 @@ def is_cross_site(head: bytes) -> bool:
     if origin is None or host is None:
         return False  # no browser of the last years
     return _name(origin[1]) != _name(host[1])
-
-
-def network_of(address: str) -> str:
-    """What counts as one client: an IPv4 address, or the /64 that one line of IPv6 has."""
-    if ":" not in address:
-        return address
-    return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
 
 
 def _name(authority: bytes) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.agents import client_address
+from app.agents import client_address, network_of
 
 TRUSTED = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32"))
 UNIX = bytes(16)
@@ -70,3 +70,11 @@ def test_a_peer_is_trusted_however_its_network_is_written() -> None:
 def test_no_header_breaks_it(one: bytes, two: bytes) -> None:
     text, _ = client_address(peer("10.0.0.1"), [(b"X-Forwarded-For", one), (b"Forwarded", two)], TRUSTED)
     ipaddress.ip_address(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [("203.0.113.7", "203.0.113.7"), ("", ""), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("::1", "::/64")],
+)
+def test_one_line_of_ipv6_is_one_client(address: str, network: str) -> None:
+    assert network_of(address) == network

@@ -15,10 +15,11 @@ from tornado.netutil import bind_sockets
 from app.accounts import KeyRing
 from app.api import Services, make_application
 from app.feed import Hub
+from app.limits import Buckets, Limiter, Quota
 from app.links import INDEXES, LINKS, Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher
 from app.observe import Health
 from app.settings import Settings
-from app.stores import Database
+from app.stores import Breaker, Database
 from tests.conftest import Stores
 
 __all__ = ["ADMIN_KEY", "PUBLIC_URL", "Service", "With", "make_services", "serve"]
@@ -43,8 +44,9 @@ class Service:
         assert answer.status_code == 201, answer.text
 
 
-def make_services(stores: Stores, database: Database | None = None) -> Services:
+def make_services(stores: Stores, database: Database | None = None, **settings: str) -> Services:
     """What handlers work with, over real stores, or over another database."""
+    limiter = Limiter(stores.redis, Breaker("limits", time.monotonic), Buckets(time.monotonic))
     database = database if database is not None else stores.database
     links = LinkStore(database)
     health = Health(lambda: {"program": "web_0"})
@@ -53,7 +55,7 @@ def make_services(stores: Stores, database: Database | None = None) -> Services:
     health.add("mongodb", lambda: database.command("ping"))
     unannounced: list[Exception] = []
     return Services(
-        settings=Settings.from_environ({"BOLTLINK_BASE_URL": PUBLIC_URL}),
+        settings=Settings.from_environ({"BOLTLINK_BASE_URL": PUBLIC_URL, **settings}),
         database=database,
         catalog=Catalog(
             store=links,
@@ -69,6 +71,8 @@ def make_services(stores: Stores, database: Database | None = None) -> Services:
         hub=Hub(stores.redis),
         hasher=PasswordHasher(cost=4),
         keys=KeyRing(database, monotonic=time.monotonic, now_s=lambda: int(time.time())),
+        limiter=limiter,
+        quota=Quota(limiter, time.monotonic),
         health=health,
         now_s=time.time,
         token=secrets.token_urlsafe,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from app.limits import Buckets, Limiter
 from app.links import HasherBusyError, PasswordError, PasswordHasher, check_password
 from app.redirect import PAGE_STATUSES, PasswordDesk, is_cross_site, password_page
-from app.redirect.password import FORM_BYTES_MAX, TRIES, network_of, read_password
+from app.redirect.password import FORM_BYTES_MAX, TRIES, read_password
 from app.redirect.rules import PasswordWord
 from app.stores import Breaker, open_redis
 from tests.conftest import Stores
@@ -115,14 +115,6 @@ def test_a_busy_hasher_costs_no_try(with_stores: With) -> None:
         hasher.close()
 
     with_stores(scenario)
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [("203.0.113.7", "203.0.113.7"), ("", ""), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("::1", "::/64")],
-)
-def test_one_line_of_ipv6_is_one_client(address: str, network: str) -> None:
-    assert network_of(address) == network
 
 
 @pytest.mark.parametrize(

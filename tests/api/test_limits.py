@@ -1,0 +1,89 @@
+"""What a key may do, and addresses that guess keys."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+from app.api.handler import FAILURES
+from app.limits import Buckets, Limiter, Quota
+from app.stores import Breaker, open_redis
+from tests.api.service import ADMIN_KEY, With, make_services, serve
+from tests.conftest import Stores
+
+
+def test_a_key_has_its_rate_and_is_told_what_is_left(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        services = make_services(stores, BOLTLINK_API_RATE="2/s")  # 20 at once
+        await services.keys.add(ADMIN_KEY, "admin")
+        other = "blk_another-key-of-the-tests"
+        await services.keys.add(other, "other")
+        async with serve(stores, services) as api:
+            for left in (19, 18):
+                answer = await api.client.get("/api/v1/keys")
+                assert answer.headers["RateLimit-Policy"] == '"key";q=20;w=10'
+                assert answer.headers["RateLimit"].startswith(f'"key";r={left};t=')
+            answer = await api.client.get("/api/v1/stats")
+            assert answer.headers["RateLimit"].startswith('"key";r=13')
+            made = await api.client.post("/api/v1/links/batch", json={"links": [{"target": "https://a.example/"}]})
+            assert made.headers["RateLimit"].startswith('"key";r=3')
+            refused = await api.client.get("/api/v1/stats")
+            assert refused.status_code == 429
+            assert 1 <= int(refused.headers["Retry-After"]) <= 2
+            assert refused.headers["RateLimit"].startswith('"key";r=3')
+            assert refused.json()["status"] == 429
+            headers = {"Authorization": f"Bearer {other}"}
+            assert (await api.client.get("/api/v1/stats", headers=headers)).status_code == 200
+            assert (await api.client.get("/health")).status_code == 200
+            await asyncio.sleep(1.1)
+            assert (await api.client.get("/api/v1/stats")).status_code == 200
+
+    with_stores(scenario)
+
+
+def test_without_a_rate_nothing_is_counted(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        services = make_services(stores, BOLTLINK_API_RATE="off")
+        await services.keys.add(ADMIN_KEY, "admin")
+        async with serve(stores, services) as api:
+            answer = await api.client.get("/api/v1/keys")
+            assert answer.status_code == 200
+            assert "RateLimit" not in answer.headers
+            assert [key async for key in stores.redis.scan_iter("rl:*")] == []
+
+    with_stores(scenario)
+
+
+def test_an_address_that_guesses_keys_must_wait_and_does_no_harm_to_known_ones(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            for _ in range(3):
+                assert (await api.client.get("/api/v1/keys")).status_code == 200
+            for number in range(FAILURES.burst):
+                headers = {"Authorization": f"Bearer blk_guess-{number}"}
+                assert (await api.client.get("/api/v1/keys", headers=headers)).status_code == 401
+            answer = await api.client.get("/api/v1/keys", headers={"Authorization": "Bearer blk_guess"})
+            assert answer.status_code == 429
+            assert 1 <= int(answer.headers["Retry-After"]) <= 2
+            assert (await api.client.get("/api/v1/keys", headers={"Authorization": ""})).status_code == 401
+
+    with_stores(scenario)
+
+
+def test_limits_hold_while_redis_is_away(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        nowhere = open_redis("unix:///nowhere/r.sock")
+        limiter = Limiter(nowhere, Breaker("limits", time.monotonic), Buckets(time.monotonic))
+        services = replace(
+            make_services(stores, BOLTLINK_API_RATE="2/s"), limiter=limiter, quota=Quota(limiter, time.monotonic)
+        )
+        await services.keys.add(ADMIN_KEY, "admin")
+        async with serve(stores, services) as api:
+            statuses = [(await api.client.get("/api/v1/keys")).status_code for _ in range(30)]
+            assert statuses[:20] == [200] * 20
+            assert 429 in statuses
+            assert limiter.local > 0
+        await nowhere.aclose()
+
+    with_stores(scenario)
