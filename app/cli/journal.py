@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from app.analytics import Ledger
-from app.cli.tree import Tree
 from app.journal import DAMAGE_WAIT_READS, Reader, Source, list_sources
 from app.settings import Settings
 from app.stores import mongodb_url, open_mongodb
+from app.tree import Tree
 
 __all__ = ["journal"]
 
