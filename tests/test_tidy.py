@@ -43,6 +43,13 @@ def test_file_is_short_enough_to_be_read_at_once(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= LINES_MAX
 
 
+@pytest.mark.parametrize("name", re.findall(r'"(app/[\w/]+\.py)"', (ROOT / "setup.py").read_text()))
+def test_what_is_compiled_has_no_index_from_the_end(name: str) -> None:
+    """Compiled without `wraparound`, `x[-1]` reads the memory before the first item."""
+    indices = [node.slice for node in ast.walk(ast.parse((ROOT / name).read_text())) if isinstance(node, ast.Subscript)]
+    assert not [ast.unparse(index) for index in indices if isinstance(index, ast.UnaryOp)]
+
+
 def test_contract_of_imports_declares_every_room() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")

@@ -260,7 +260,7 @@ class Connection:
         """
         data = self.buffer
         position = 0
-        answered = 0
+        answered = out_bytes = 0
         out: list[bytes] = []
         done = False
         while position < len(data) and not (self.stalled or self.scheduled or self.state == limits.EXCHANGE):
@@ -288,6 +288,10 @@ class Connection:
             done = self._answer(head, found, out)
             if done:
                 break
+            out_bytes += len(out[len(out) - 1]) if out else 0
+            if out_bytes > limits.UNSENT_BYTES_MAX:
+                self._flush(out)  # stalls, if the client does not read
+                out_bytes = 0
         self.buffer = data[position:] if position else data
         self._flush(out)
         if done:

@@ -5,13 +5,12 @@ and this `HTTPConnection`), the answer's bytes through h11, and at the end the b
 A GET of a slug that was merely spelled oddly is not given to the application: the connection answers it as ever, and
 so it does a POST, which may be the form of a link with a password.
 
-    HEAD     until h11 has a whole head: at most HEAD_BYTES_MAX, however it was cut into packets, and HEAD_S
+    HEAD     until h11 has a whole head: at most HEAD_BYTES_MAX, however it was cut into packets, FIELDS_MAX and HEAD_S
     BODY     until its end: at most 1 MiB unless the handler's `prepare` asked for more by `set_max_body_size`, which
              Tornado awaits before the first byte; at most BODY_S, not counting that wait
     ANSWER   the handler runs; what the client sends meanwhile is kept, and reading pauses when it is much
 
-A streamed answer obeys the client's pace: the future of a write is done only when the transport takes more.
-The only file of the front that knows Tornado.
+A streamed answer obeys the client's pace: a write's future is done only when the transport takes more. Knows Tornado.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from tornado.iostream import StreamClosedError
 from app.front import limits
 from app.front.gate import Gate, Owner
 from app.front.head import HEAD_BYTES_MAX, Careful
-from app.front.request import Asked, RefusedError, decode_slug, read_request
+from app.front.request import Asked, RefusedError, decode_slug, read_request, refuse_crowd
 from app.redirect import FORM_BYTES_MAX
 
 __all__ = ["BODY_BYTES_MAX", "TornadoExchange"]
@@ -37,7 +36,7 @@ __all__ = ["BODY_BYTES_MAX", "TornadoExchange"]
 BODY_BYTES_MAX = 1024 * 1024
 #: What chunked coding may add to a body: 8 bytes for each, which chunks of one byte stay below, and some.
 OVERHEAD_BYTES_MAX = 64 * 1024
-EVENTS_MAX = 256  # of h11 in one go, about 5 ms; then other connections get their turn
+EVENTS_MAX = 32  # of h11 in one go, about 1 ms; then other connections get their turn
 
 
 class RequestContext:
@@ -228,6 +227,7 @@ class TornadoExchange(httputil.HTTPConnection):
             part, self._unjudged = self._unjudged[:room], self._unjudged[room:]
             if self._asked is None:
                 self._head += part
+                refuse_crowd(self._head, len(self._head) - len(part))
             self._raw_bytes += len(part)
             self._h11.receive_data(part)
             return True

@@ -9,7 +9,7 @@ stream is framed; here are the rules of RFC 9110 and 9112 that it leaves to serv
     target    one of the four forms (RFC 9112 3.2), without a fragment; an absolute one without user and with a host
     host      one is h11's rule; its value is checked also where an absolute target overrides it (RFC 9112 3.2.2)
 
-May import: the standard library, h11.
+May import: head, h11.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from urllib.parse import unquote_to_bytes
 
 import h11
 
-__all__ = ["Asked", "RefusedError", "decode_slug", "read_request"]
+from app.front.head import is_crowded
+
+__all__ = ["Asked", "RefusedError", "decode_slug", "read_request", "refuse_crowd"]
 
 # RFC 3986 3.2.2 without sub-delimiters, which no name in DNS has; a comma would be two hosts to a lax proxy.
 _NAME = rb"(?:(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+|\[[0-9A-Fa-f:.]+\])"
 _AUTHORITY = re.compile(_NAME + rb"(?::[0-9]{0,5})?", re.ASCII).fullmatch
 _WITH_PORT = re.compile(_NAME + rb":[0-9]{1,5}", re.ASCII).fullmatch
+_HEAD_END = re.compile(rb"\n\r?\n").search  # as h11 finds it
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^?]*)(\?.*)?", re.ASCII).fullmatch
 
 
@@ -50,6 +53,14 @@ class Asked(NamedTuple):
     target: bytes
     host: bytes
     body_bytes: int | None
+
+
+def refuse_crowd(head: bytes, seen: int) -> None:
+    """Refuses a head of too many fields, which ends behind its first `seen` bytes: h11 would take long to read it."""
+    end = _HEAD_END(head, max(0, seen - 2))
+    # What begins otherwise h11 refuses at its first byte, however it is cut.
+    if end is not None and head[0] > 32 and is_crowded(head[: end.end()]):
+        raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
 
 def read_request(request: h11.Request) -> Asked:

@@ -33,8 +33,10 @@ __all__ = ["Answer", "Verdict", "judge"]
 
 HEAD_BYTES_MAX = 16 * 1024
 BODY_BYTES_MAX = 1024 * 1024
+LINES_MAX = 1 + 256 + 1  # of a head: request line, fields, blank line
 KNOWN = b"/abc7"
 _NAME = re.compile(rb"(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f][0-9A-Fa-f])+")
+_BLANK_LINE = re.compile(rb"\n\r?\n").search
 _ADDRESS = re.compile(rb"\[[0-9A-Fa-f:.]+\]")
 
 
@@ -104,6 +106,10 @@ class _Server:
         return bytes(self._h11.trailing_data[0]) + self._later[:8]
 
     def read_request(self) -> h11.Request | None:
+        raw = bytes(self._h11.trailing_data[0]) + self._later
+        end = _BLANK_LINE(raw)
+        if end is not None and raw[0] > 32 and raw.count(b"\n", 0, end.end()) > LINES_MAX:
+            raise _RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         event = self._next()
         assert event is None or isinstance(event, h11.Request)
         return event

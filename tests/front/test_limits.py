@@ -13,7 +13,7 @@ import pytest
 from app.front import limits
 from app.front.exchange import BODY_BYTES_MAX
 from app.front.gate import REFUSED_MAX
-from app.front.head import HEAD_BYTES_MAX
+from app.front.head import FIELDS_MAX, HEAD_BYTES_MAX
 from app.main import SPARE_DESCRIPTORS, listen_privately
 from tests.front.application import STREAM_PART
 from tests.front.harness import HOST, OK, TARGET
@@ -152,6 +152,16 @@ def test_a_client_that_reads_nothing_is_not_read_from(service: Service) -> None:
         asked = sent // len(OK)
         assert count_marks(client, TARGET, asked) == asked
     assert len(service.front.records) == asked, "each answer is one record"
+
+
+def test_long_answers_to_a_client_that_does_not_read_are_not_made(service: Service) -> None:
+    service.call(lambda: service.front.add_link(b"long", b"https://example.com/" + b"x" * 8_000))
+    with service.client() as client:
+        wait_for_connections(service)
+        client.sendall((b"GET /long HTTP/1.1\r\n" + HOST + b"\r\n") * limits.TURN_ANSWERS_MAX)
+        wait_until(lambda: service.unsent_bytes() > limits.UNSENT_BYTES_MAX)
+        assert service.unsent_bytes() < 3 * limits.UNSENT_BYTES_MAX
+        count_marks(client, b"HTTP/1.1 302", limits.TURN_ANSWERS_MAX)
 
 
 def test_a_client_that_reads_nothing_for_a_minute_is_let_go(service: Service) -> None:
@@ -293,6 +303,7 @@ def test_while_draining_a_request_that_came_is_answered_and_none_is_reset(servic
         ("first byte of a new connection", f"{limits.FIRST_BYTE_S} s"),
         ("a request's head, from its first byte", f"{limits.HEAD_S} s"),
         ("a request's head", f"{HEAD_BYTES_MAX // 1024} KiB"),
+        ("fields of a request", str(FIELDS_MAX)),
         ("a request's body, from the end of its head", f"{limits.BODY_S} s"),
         ("a request's body", f"{BODY_BYTES_MAX // 1024**2} MiB"),
         ("between two requests", f"{limits.IDLE_S} s"),
