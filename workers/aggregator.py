@@ -138,11 +138,11 @@ class Aggregator:
                 return True
             await self._open()
             gathered = await self.intake.gather(self._buckets_now)
+            is_settled = gathered is not None or await self._settle()
+            for name, applied in self.intake.finished():
+                await self._ledger.retire(name, applied)
+                self.intake.retire(name)
             if gathered is None:
-                is_settled = await self._settle()
-                for name, applied in self.intake.finished():
-                    await self._ledger.retire(name, applied)
-                    self.intake.retire(name)
                 return not is_settled
             is_due = self._monotonic() - self._commit_begun_s >= self._coalesce_s
             if not (gathered.is_full or is_due or flush):

@@ -23,7 +23,7 @@ from app.analytics.ledger import Checkpoint
 from app.analytics.salts import Salts
 from app.analytics.storing import Move
 from app.feed import Glimpse, Tap
-from app.journal import SEGMENT_BYTES, RawRecord, Reader, Source, list_sources, oldest_ms
+from app.journal import READ_BYTES, SEGMENT_BYTES, RawRecord, Reader, Source, list_sources, oldest_ms
 from app.observe import get_logger
 
 __all__ = ["Gathered", "Intake"]
@@ -137,6 +137,9 @@ class Intake:
     async def gather(self, buckets_max: int) -> Gathered | None:
         """Reads and folds a chunk of each source in turn until the batch is full; None when there is nothing at all.
 
+        A source that gave less than a chunk has its turn in the next batch: were it asked again while others are read,
+        one that is written all the time would keep this batch open until it is full.
+
         Raises:
             PyMongoError: a day's salt cannot be had.
         """
@@ -144,15 +147,8 @@ class Intake:
         standings = list(self._standings.values())
         self._turn = (self._turn + 1) % max(1, len(standings))
         standings = standings[self._turn :] + standings[: self._turn]
-        is_more = True
-        while is_more:
-            is_more = False
-            for standing in standings:
-                with self._watch(standing.source):
-                    is_more |= await self._gather_from(standing, gathered, buckets_max)
-                if gathered.is_full:
-                    is_more = False
-                    break
+        while standings and not gathered.is_full:
+            standings = [standing for standing in standings if await self._gather_from(standing, gathered, buckets_max)]
         self._gathered = gathered if gathered.begins else None
         return self._gathered
 
@@ -209,14 +205,18 @@ class Intake:
         return [s for s in list_sources(self._journal) if zlib.crc32(s.name.encode()) % self._slots == self._slot]
 
     async def _gather_from(self, standing: _Standing, gathered: Gathered, buckets_max: int) -> bool:
-        """One chunk of one source; whether there was any record."""
-        begin = standing.reader.position
-        records = standing.reader.read_raw()
-        if standing.reader.position != begin:
-            gathered.begins.setdefault(standing.source.name, begin)
-            await self._fold(gathered, standing.reader, records, buckets_max)
-            await asyncio.sleep(0)  # the commit of the batch before goes on
-        return bool(records)
+        """One chunk of one source, unless the batch is full; whether there may be more by now."""
+        if gathered.is_full:
+            return False
+        begin, read = standing.reader.position, 0
+        with self._watch(standing.source):
+            records = standing.reader.read_raw()
+            read = standing.reader.position - begin
+            if read:
+                gathered.begins.setdefault(standing.source.name, begin)
+                await self._fold(gathered, standing.reader, records, buckets_max)
+                await asyncio.sleep(0)  # the commit of the batch before goes on
+        return read >= READ_BYTES
 
     async def _fold(self, gathered: Gathered, reader: Reader, records: list[RawRecord], buckets_max: int) -> None:
         """Folds what was read; sets the reader back to the first record that did not fit."""

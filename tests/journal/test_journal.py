@@ -240,6 +240,16 @@ def test_a_living_source_waits_for_a_torn_record_and_then_steps_over_it(tmp_path
     os.close(lock)
 
 
+@pytest.mark.parametrize("hole", [8, 65_536 - 8, 65_536, 65_536 + 8, 200_000])
+def test_a_record_is_found_behind_a_hole_of_any_length(hole: int) -> None:
+    record = encode_record(b"abc", 7, LINK, 0, 0, PEER, SEED)
+    segment = segment_header(0) + bytes(hole) + record + bytes(300_000)
+    state = Scan()
+    found = scan(memoryview(segment), 0, state, SEED, is_dead=True, skip_torn=True)
+    assert [raw[:2] for raw in found] == [(SEGMENT_HEADER_BYTES + hole, 7)]
+    assert (state.offset, state.damaged) == (SEGMENT_HEADER_BYTES + hole + len(record), 1)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=12), st.data())
 def test_any_damage_costs_only_what_it_touches(heads: list[bytes], data: st.DataObject) -> None:

@@ -369,6 +369,44 @@ def test_a_batch_waits_until_it_is_time_but_the_first_click_does_not(with_node: 
     with_node(scenario)
 
 
+def test_a_batch_ends_although_clicks_come_all_the_time(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        def click() -> None:
+            node._append("web_0", node._first_link, is_click=True)
+            node.expected[node._first_link, node._time_ms // DAY_MS] += 1
+
+        async def click_for_ever() -> None:
+            while True:
+                click()
+                await asyncio.sleep(0)
+
+        node.append(1)
+        click()
+        await drain(node.aggregator)  # its source is open, its day's salt is known: nothing is waited for
+        click()
+        visitors = asyncio.create_task(click_for_ever())
+        gathered = await node.aggregator.intake.gather(2_000)
+        visitors.cancel()
+        assert gathered is not None
+        assert (gathered.is_full, gathered.batch.records) == (False, 1)
+
+    with_node(scenario)
+
+
+def test_a_dead_source_goes_although_clicks_come_all_the_time(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        node.append(1)
+        (dead,) = list_sources(node._folder)
+        node.kill_writer()
+        for _ in range(10):
+            node.append(1)
+            await node.aggregator.loop()
+        (living,) = list_sources(node._folder)
+        assert living.name != dead.name
+
+    with_node(scenario)
+
+
 def test_the_lock_of_a_living_writer_is_not_disturbed_by_readers(tmp_path: Path) -> None:
     source, lock = create_source(tmp_path, "web_0", bytes(8))
     assert all(source.is_live() for _ in range(3))
