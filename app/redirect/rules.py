@@ -127,7 +127,8 @@ def decide(entry: Entry, now_s: float, request: Request, known: Known = _NOTHING
     if status is not None:
         return Decision(status, entry.link_id, counts=status != HTTPStatus.METHOD_NOT_ALLOWED)
     if entry.reads_traits and not request.visitor.can_tell:
-        return Errand.LOAD_READER
+        # Known already, it could not be made.
+        return Errand.LOAD_READER if known.visit is None else Decision(HTTPStatus.SERVICE_UNAVAILABLE, entry.link_id)
     return (
         _answer_password(entry, request, known)
         or _answer_visit(entry, request, known)

@@ -156,6 +156,8 @@ def test_what_tells_people_from_bots_is_loaded_before_it_is_needed_and_only_then
 
     unread = Visitor(Visitors(), b"GET / HTTP/1.1\r\n\r\n", bytes(16))
     assert answer({"max_visits": 3}, visitor=unread) is Errand.LOAD_READER
+    # Where that failed, nothing is granted: it is not tried for ever.
+    assert answer({"max_visits": 3}, UNKNOWN, visitor=unread) == Decision(503, ID)
     assert answer({"rules": (Rule("https://m/", When(os=("iOS",))),)}, visitor=unread) is Errand.LOAD_READER
     for fields in ({"forward_query": True}, {"variants": (Variant("https://a/?x=1#f"),)}, {"code": 301}):
         decision = answer(fields, visitor=unread)
