@@ -264,7 +264,7 @@ class Connection:
         out: list[bytes] = []
         done = False
         while position < len(data) and not (self.stalled or self.scheduled or self.state == limits.EXCHANGE):
-            if answered >= limits.TURN_ANSWERS_MAX:
+            if answered >= limits.TURN_ANSWERS_MAX or out_bytes > limits.UNSENT_BYTES_MAX:
                 self._schedule()
                 break
             waiting = len(self.queue) if self.queue else 0
@@ -289,9 +289,6 @@ class Connection:
             if done:
                 break
             out_bytes += len(out[len(out) - 1]) if out else 0
-            if out_bytes > limits.UNSENT_BYTES_MAX:
-                self._flush(out)  # stalls, if the client does not read
-                out_bytes = 0
         self.buffer = data[position:] if position else data
         self._flush(out)
         if done:

@@ -162,6 +162,15 @@ def test_chunks_of_one_byte_do_not_hold_up_other_connections(front: Front) -> No
     assert b"X-Seen: POST /api/x 5000" in out
 
 
+def test_long_answers_end_a_turn_sooner(front: Front) -> None:
+    front.add_link(b"long", b"https://example.com/" + b"x" * 8_000)
+    connection, transport = front.connect()
+    connection.data_received((b"GET /long HTTP/1.1\r\n" + HOST + b"\r\n") * 20)
+    assert limits.UNSENT_BYTES_MAX < len(transport.out) < limits.UNSENT_BYTES_MAX + 10_000
+    front.turn()
+    assert statuses(transport) == [302] * 20
+
+
 @pytest.mark.parametrize("method", [b"POST", b"PUT"])
 def test_a_connection_is_read_on_after_a_body_that_came_faster_than_it_was_taken(front: Front, method: bytes) -> None:
     connection, transport = front.connect()
