@@ -118,8 +118,8 @@ class Tree:
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """Calls a method of supervisord. Raises OSError, HTTPException or, where it refuses, xmlrpc.client.Fault."""
-        proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(self.socket))
-        return getattr(proxy.supervisor, method)(*arguments)
+        with xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(self.socket)) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
 
     def ready(self, name: str) -> tuple[bool, str]:
         """Whether a web process wants traffic, asked on its own socket, and why not."""
@@ -163,5 +163,7 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        """A connection to supervisord, whatever `host` says."""
-        return _UnixConnection(self._path, RPC_S)
+        """A connection to supervisord, whatever `host` says; kept where `close` finds it."""
+        connection = _UnixConnection(self._path, RPC_S)
+        self._connection = host, connection
+        return connection

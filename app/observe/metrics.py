@@ -2,9 +2,10 @@
 
 In: plain ints that rooms count, published once a second by each program. Out: the text of `/metrics`.
 Each program writes its values to files in one folder (prometheus_client's multiprocess mode) named after the program,
-not its pid: a restarted web_1 goes on counting where web_1 died. A program holds a lock (`NAME.alive`) while it lives;
-gauges of a program that is gone are not shown, its counts are, because a total must not fall.
-May import: prometheus_client, lifeline.
+not its pid: a restarted web_1 goes on counting where web_1 died. A program holds a lock (`NAME.alive`, with its pid)
+while it lives; gauges of a program that is gone are not shown, its counts are, because a total must not fall.
+What the kernel knows of each living program is read when it is asked for.
+May import: prometheus_client, psutil, lifeline.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import json
 import os
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from app.lifeline import take_lock
 
@@ -43,7 +46,7 @@ class Metrics:
 
         self._program = program
         self._folder = folder
-        self._alive = take_lock(folder / f"{program}{_ALIVE}")
+        self._alive = self._live()
         _remove_damaged(folder, program)
         values.ValueClass = values.MultiProcessValue(process_identifier=lambda: program)  # type: ignore[no-untyped-call]
         registry = prometheus_client.CollectorRegistry()
@@ -131,7 +134,7 @@ class Metrics:
     def set(self, name: str, value: float, *labels: str) -> None:
         """Sets a gauge."""
         if self._alive is None:  # a sibling was just looking whether this program lives
-            self._alive = take_lock(self._folder / f"{self._program}{_ALIVE}")
+            self._alive = self._live()
         gauge = self._gauges.get(name)
         if gauge is None:
             gauge = self._gauges[name] = self._gauge_makers[name]()
@@ -163,7 +166,39 @@ class Metrics:
                 if gone[program]:
                     continue
             files.append(str(path))
-        return MultiProcessCollector.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+        yield from MultiProcessCollector.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+        yield from self._processes()
+
+    def _processes(self) -> Iterator[Any]:
+        """What the kernel knows of each living program."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
+
+        memory = GaugeMetricFamily("boltlink_process_memory_bytes", "Memory of its own.", labels=["program"])
+        files = GaugeMetricFamily("boltlink_process_open_files", "Open descriptors.", labels=["program"])
+        started = GaugeMetricFamily("boltlink_process_start_time_seconds", "Unix time.", labels=["program"])
+        cpu = CounterMetricFamily("boltlink_process_cpu_seconds", "CPU time used.", labels=["program"])
+        for path in sorted(self._folder.glob(f"*{_ALIVE}")):
+            if path.stem != self._program and self._is_gone(path.stem):
+                continue
+            try:
+                process = psutil.Process(int(path.read_text()))
+                with process.oneshot():
+                    usage, times = process.memory_info(), process.cpu_times()
+                    memory.add_metric([path.stem], usage.rss - usage.shared)
+                    files.add_metric([path.stem], process.num_fds())
+                    started.add_metric([path.stem], process.create_time())
+                    cpu.add_metric([path.stem], times.user + times.system)
+            except (ValueError, psutil.Error):
+                continue  # it is just starting, or has just ended
+        yield from (memory, files, started, cpu)
+
+    def _live(self) -> int | None:
+        """Holds this program's lock and says its pid; None when a sibling is just looking whether this one lives."""
+        lock = take_lock(self._folder / f"{self._program}{_ALIVE}")
+        if lock is not None:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
+        return lock
 
     def _is_gone(self, program: str) -> bool:
         lock = take_lock(self._folder / f"{program}{_ALIVE}")

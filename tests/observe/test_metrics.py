@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,20 @@ def test_killed_program_counts_on_and_its_gauges_end_with_it(start: Start, tmp_p
     found = web.samples()
     assert (found["boltlink_clicks_journaled_total"], found["boltlink_connections"]) == (17, 6)
     assert len(list(tmp_path.glob("counter_*.db"))) == 2
+
+
+def test_what_the_kernel_knows_is_shown_of_those_that_live(start: Start) -> None:
+    web, other = start("web_0"), start("aggregator")
+    before = time.time()
+    other.tell("set", "lag", 0.5)
+    found = web.samples()
+    for program in ("web_0", "aggregator"):
+        assert 5e6 < found[f"boltlink_process_memory_bytes{{program={program}}}"] < 500e6
+        assert found[f"boltlink_process_open_files{{program={program}}}"] > 3
+        assert found[f"boltlink_process_cpu_seconds_total{{program={program}}}"] > 0
+        assert before - 60 < found[f"boltlink_process_start_time_seconds{{program={program}}}"] <= time.time()
+    other.kill()
+    assert "boltlink_process_memory_bytes{program=aggregator}" not in web.samples()
 
 
 def test_gauge_that_nobody_set_is_not_shown(start: Start) -> None:
