@@ -293,3 +293,9 @@ def overwrite(journal: Journal, distance: int, content: bytes) -> None:
 
 def day_of(number: int) -> int:
     return (date(number // 10_000, number // 100 % 100, number % 100) - date(1970, 1, 1)).days
+
+
+async def drain(aggregator: Aggregator) -> None:
+    """Until everything that is journaled is counted."""
+    while await aggregator.loop(flush=True):
+        pass

@@ -11,8 +11,7 @@ from app.analytics import INDEXES, Ledger
 from app.feed import ALL_LINKS, Seen, Tap
 from app.stores import prepare_schema
 from tests.conftest import Stores
-from tests.workers.node import FOLDING, Node
-from tests.workers.test_aggregator import drain
+from tests.workers.node import FOLDING, Node, drain
 
 
 def test_who_watches_hears_of_each_visit_once_when_it_is_applied(
