@@ -1,8 +1,7 @@
 """BoltLink as it is installed: engines of its own, web processes, journals; with as many links as a case wants.
 
 In: how many links, and which source to run. Out: ports to ask, and how many clicks the journals got.
-Links are put straight into MongoDB and Redis by the program's own storage code: a million calls of the API would take
-longer than everything that is measured. Engines run on the load's CPU, web processes on the server's.
+Engines run on the load's CPU, web processes on the server's.
 The aggregator rests while the load runs (it would share the load's CPU); between runs `take_clicks` reads the journals
 to their end and gives the segments back, as it would, so that writers go on in used segments.
 May import: the whole program, machine.
@@ -22,20 +21,21 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from redis import Redis
 
 from app.journal import Reader, list_sources
-from app.links import Link, LinkCache, LinkStore
 from app.settings import Settings
 from app.stores import mongodb_socket, mongodb_url, open_mongodb, open_redis, redis_socket, redis_url
 from app.stores.replica_set import ensure_replica_set
 from bench.heads import HOST
+from bench.links import fill_mongodb, fill_redis
 from bench.machine import LOAD_CPU, ROOT, SERVER_CPU, free_port, pinned, wait_for_port
 
 __all__ = ["COUNTS_OLD_S", "KEY", "Product", "compile_hot_path", "start"]
 
 KEY = "blk_bench_only_bench_only_bench_only"
-FILL_STEP = 5_000  # links at once
 IN_REDIS_MAX = 1_000_000  # about what an embedded Redis holds
+REDIS_MEMORY = "4gb"  # that it keeps what it was given; the embedded one's own limit is 256 MB
 READ_STEP = 50_000  # records at once
 READY_S = 60.0
 APPLIED_S = 600.0
@@ -67,7 +67,7 @@ def compile_hot_path() -> None:
 class Product:
     """One node in a folder of its own; ends with `stack`."""
 
-    def __init__(self, stack: ExitStack, folder: Path, links: int) -> None:
+    def __init__(self, stack: ExitStack, folder: Path, links: int, in_redis: int = IN_REDIS_MAX) -> None:
         self._stack = stack
         self._folder = folder
         self._environ = {
@@ -87,7 +87,7 @@ class Product:
             start(stack, command, folder, env=self._environ, cwd=ROOT)
         ensure_replica_set(mongodb_socket(self._settings))
         _wait(redis_socket(self._settings).exists, "redis")
-        asyncio.run(self._fill(links))
+        asyncio.run(self._fill(links, in_redis))
 
     def start_web(self, *, compiled: bool, hot_links: int | None = None) -> tuple[int, int]:
         """One more web process, ready: (port, pid). Interpreted, it runs a copy without compiled modules."""
@@ -107,6 +107,11 @@ class Product:
         wait_for_port(port)
         _wait_until_ready(port, "compiled" if compiled else "interpreted")
         return port, process.pid
+
+    def empty_redis(self) -> None:
+        """Redis forgets everything."""
+        with Redis.from_url(redis_url(self._settings)) as client:
+            client.flushall()
 
     def start_aggregator(self) -> None:
         """From now on it runs beside the load, on the load's CPU."""
@@ -153,28 +158,17 @@ class Product:
                 shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         return source
 
-    async def _fill(self, links: int) -> None:
-        """The links b0, b1, … in both stores."""
+    async def _fill(self, links: int, in_redis: int) -> None:
+        """Links in both stores; MongoDB may have them from an earlier run in this folder."""
         database, client = open_mongodb(mongodb_url(self._settings)), open_redis(redis_url(self._settings))
-        store, cache = LinkStore(database), LinkCache(client)
-        for first in range(0, links, FILL_STEP):
-            step = [_link(number) for number in range(first, min(links, first + FILL_STEP))]
-            cached = [(link.key, link.cached()) for link in step if first < IN_REDIS_MAX]
-            await asyncio.gather(*(store.insert(link) for link in step), cache.put_many(cached))
+        await client.config_set("maxmemory", REDIS_MEMORY)
+        kept = self._folder / "links"
+        if not kept.exists():
+            await fill_mongodb(database, links)
+            kept.write_text(f"{links}\n")
+        await fill_redis(client, min(links, in_redis))
         await client.aclose()
         await database.client.close()
-
-
-def _link(number: int) -> Link:
-    now_ms = time.time_ns() // 1_000_000
-    return Link(
-        domain="",
-        slug=f"b{number}",
-        target=f"https://example.com/page/{number}",
-        link=number + 1,
-        version=now_ms,
-        created=now_ms // 1000,
-    )
 
 
 def _wait_until_ready(port: int, hot_path: str) -> None:

@@ -23,6 +23,7 @@ from app.stores.places import (
 if TYPE_CHECKING:
     from app.stores.connections import DATABASE_NAME, Database, open_mongodb, open_redis
     from app.stores.lease import LEASES, Lease, LeaseLostError
+    from app.stores.pipe import Pipe, command
     from app.stores.schema import SchemaError, prepare_schema
 
 __all__ = [
@@ -33,8 +34,10 @@ __all__ = [
     "Database",
     "Lease",
     "LeaseLostError",
+    "Pipe",
     "PlaceError",
     "SchemaError",
+    "command",
     "make_private_folder",
     "mongodb_socket",
     "mongodb_url",
@@ -52,6 +55,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from app.stores import connections, lease, schema  # noqa: PLC0415
+    from app.stores import connections, lease, pipe, schema  # noqa: PLC0415
 
-    return getattr(next(part for part in (schema, lease, connections) if name in part.__all__), name)
+    return getattr(next(part for part in (schema, lease, pipe, connections) if name in part.__all__), name)

@@ -39,6 +39,7 @@ def open_redis(url: str) -> redis.asyncio.Redis:
         socket_timeout=CALL_S,
         max_connections=REDIS_CONNECTIONS_MAX,
         retry=Retry(NoBackoff(), 0),
+        protocol=2,  # no reply comes that nobody asked for, and `Pipe` reads them
     )
 
 

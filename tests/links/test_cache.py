@@ -110,6 +110,17 @@ def test_unreadable_value_is_overwritten(with_stores: With, rubbish: bytes) -> N
     with_stores(scenario)
 
 
+def test_a_redis_that_forgot_the_script_is_told_it_again(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        cache = LinkCache(stores.redis)
+        await cache.put_many([("/a", OLD)])
+        await stores.redis.script_flush()
+        await cache.put_many([("/a", NEW), ("/b", OLD)])
+        assert await cache.get_many(["/a", "/b"]) == [NEW, OLD]
+
+    with_stores(scenario)
+
+
 def test_links_live_an_hour_and_absences_a_minute(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         await LinkCache(stores.redis).put_many([("/a", OLD), ("/b", ABSENT)])

@@ -71,7 +71,7 @@ class Reader:
         self.heard: dict[str, int] = {}
         self.waiting = 0
         self.breakers = [Breaker(name, lambda: world.now_s) for name in ("redis", "mongodb")]
-        cache: Any = Gated(world, "redis", LinkCache(stores.redis))
+        cache: Any = Gated(world, "redis", world.cache)
         links: Any = Gated(world, "mongodb", LinkStore(stores.database))
         self.resolver = Resolver(
             table=self.table,
