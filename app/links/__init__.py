@@ -6,7 +6,7 @@ from app.links.catalog import Catalog
 from app.links.changes import ChangeFeed, HistoryLostError
 from app.links.domains import DOMAINS, Domain, DomainError, DomainStore, DomainWatch, normalise_domain
 from app.links.listing import Listing, ListingError, Page, Place
-from app.links.model import Cached, CachedLink, Link, LinkState, join_key, split_key
+from app.links.model import Cached, CachedLink, Link, LinkState, StoredLink, join_key, split_key
 from app.links.passwords import HasherBusyError, PasswordError, PasswordHasher, check_password
 from app.links.slugs import SlugError, check_slug
 from app.links.storage import INDEXES, LINKS, LinkStore, SlugTakenError
@@ -45,6 +45,7 @@ __all__ = [
     "Rule",
     "SlugError",
     "SlugTakenError",
+    "StoredLink",
     "TargetError",
     "Variant",
     "When",

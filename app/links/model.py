@@ -11,7 +11,7 @@ import msgspec
 
 from app.links.branches import Rule, Variant
 
-__all__ = ["Cached", "CachedLink", "Link", "LinkState", "join_key", "split_key"]
+__all__ = ["Cached", "CachedLink", "Link", "LinkState", "StoredLink", "join_key", "split_key"]
 
 
 class LinkState(StrEnum):
@@ -59,39 +59,26 @@ class Cached(msgspec.Struct, frozen=True):
     is_deleted: bool = False
 
 
-class Link(msgspec.Struct, kw_only=True):
-    """One link. `link` is its 63-bit id, made with it and never used again; times are Unix seconds.
+class StoredLink(msgspec.Struct, kw_only=True):
+    """What MongoDB holds of a link for redirects. Times are Unix seconds.
 
-    `version` never falls for a key, not even when a slug is deleted and taken again: max(old + 1, now in ms).
+    `link` is its 63-bit id, made with it and never used again. `version` never falls for a key, not even when a slug is
+    deleted and taken again: max(old + 1, now in ms).
     """
 
-    domain: str
-    slug: str
     link: int
     target: str
     version: int
     state: LinkState = LinkState.ACTIVE
-    owner: str = ""
-    tags: list[str] = []
-    title: str = ""
-    notes: str = ""
-    created: int = 0
     starts: int | None = None
     expires: int | None = None
     max_visits: int | None = None
-    visits: int = 0
     password_hash: bytes | None = None
     code: int = 302
     rules: tuple[Rule, ...] = ()
     variants: tuple[Variant, ...] = ()
     forward_query: bool = False
     forward_path: bool = False
-    clicks: int = 0
-
-    @property
-    def key(self) -> str:
-        """The link's `_id`."""
-        return join_key(self.domain, self.slug)
 
     def cached(self) -> Cached:
         """What redirects need, or the tombstone of a deleted link."""
@@ -114,3 +101,22 @@ class Link(msgspec.Struct, kw_only=True):
                 variants=self.variants,
             ),
         )
+
+
+class Link(StoredLink, kw_only=True):
+    """One link with everything that is known of it."""
+
+    domain: str
+    slug: str
+    owner: str = ""
+    tags: list[str] = []
+    title: str = ""
+    notes: str = ""
+    created: int = 0
+    visits: int = 0
+    clicks: int = 0
+
+    @property
+    def key(self) -> str:
+        """The link's `_id`."""
+        return join_key(self.domain, self.slug)

@@ -19,7 +19,7 @@ from pymongo.errors import BulkWriteError, WriteError
 
 from app.links.branches import Rule, Variant
 from app.links.listing import Listing, Page, Place
-from app.links.model import Link, LinkState, join_key, split_key
+from app.links.model import Link, LinkState, StoredLink, join_key, split_key
 from app.links.terms import terms_of
 from app.stores import Database
 
@@ -59,10 +59,10 @@ class LinkStore:
         self._waiting: list[tuple[Link, asyncio.Future[Link | Exception]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def find_many(self, keys: Sequence[str]) -> dict[str, Link]:
-        """What is known of each key, tombstones included, with the fields that a redirect needs."""
-        cursor = self._links.find({"_id": {"$in": list(keys)}}, _REDIRECT_FIELDS)
-        return {row["_id"]: from_row(row) async for row in cursor}
+    async def find_many(self, keys: Sequence[str]) -> dict[str, StoredLink]:
+        """What is known of each key, tombstones included, as far as redirects need it."""
+        rows = await self._links.find({"_id": {"$in": list(keys)}}, _REDIRECT_FIELDS).to_list()
+        return {row["_id"]: msgspec.convert(row, StoredLink) for row in rows}
 
     async def get(self, key: str) -> Link | None:
         """One link with all its fields; None when there is none or it is deleted."""

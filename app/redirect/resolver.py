@@ -2,7 +2,8 @@
 
 In: keys that missed, from slots. Out: entries put into the table, and one call back for each waiter, never at once.
 One flight for each key; the keys missed within one turn of the loop go to Redis in one pipeline and, those missing
-there, to MongoDB in one `$in`. Each store has a time limit and a breaker.
+there, to MongoDB in one `$in`; while a store answers, further keys gather for the next question (`batches`). Each store
+has a time limit and a breaker.
 
 A change that is announced is remembered, and marks its key's flight if there is one: what a read brings is kept only if
 its version is at least the announced one, else it is read again, from MongoDB. So a read never puts back an older
@@ -19,12 +20,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
 from app.links import Cached, CachedLink, LinkCache, LinkStore
+from app.redirect.batches import Batches
 from app.redirect.rules import entry_of
 from app.redirect.table import Entry, Special, Table
 from app.stores import Breaker
@@ -32,15 +34,16 @@ from app.stores import Breaker
 __all__ = ["Resolver", "ResolverCounts"]
 
 STORE_LIMIT_S = 0.25
-BATCH_KEYS_MAX = 512  # one pipeline or `$in`: 6 ms of Redis client time
-BATCHES_MAX = 4  # under way at once; further keys wait for one to end
+FILLS_MAX = 8  # under way at once: a quarter second of Redis at its limit
 FLIGHTS_MAX = 20_000  # then a new key is answered 503 at once
 NEWS_MAX = 20_000  # announced versions remembered, the newest: 4 MB
 READ_AGAIN_MAX = 3  # a key that changes faster than it can be read is answered, but not kept
 
 Answer = Entry | int
 Callback = Callable[[Answer], None]
+Q = TypeVar("Q")
 T = TypeVar("T")
+_ABSENT = Cached(0)
 
 
 @dataclass(slots=True)
@@ -57,23 +60,14 @@ class ResolverCounts:
 
 @dataclass(slots=True)
 class _Flight:
+    version_min: int
     waiters: list[Callback] = field(default_factory=list)
-    version_min: int = 0
     is_doubted: bool = False
+    reads_left: int = READ_AGAIN_MAX
 
     def is_outdated(self, version: int) -> bool:
         """Whether a read that brought `version` must be made again; -1, nobody could say, is left as it is."""
         return version >= 0 and (version < self.version_min or self.is_doubted)
-
-
-class _Read(NamedTuple):
-    """What stores said of one key: a version, and the link or None; `version` -1: nobody could say."""
-
-    version: int
-    link: CachedLink | None
-
-
-_UNKNOWN = _Read(-1, None)
 
 
 class Resolver:
@@ -102,9 +96,9 @@ class Resolver:
         self._store_limit_s = store_limit_s
         self._flights: dict[bytes, _Flight] = {}
         self._news: OrderedDict[bytes, int] = OrderedDict()
-        self._waiting: list[bytes] = []
-        self._batches: set[asyncio.Task[None]] = set()
-        self._is_scheduled = False
+        self._from_redis = Batches(self._read_redis)
+        self._from_mongodb = Batches(self._read_mongodb)
+        self._fills: set[asyncio.Task[Any]] = set()
         #: When the channel last vouched for all entries (Unix seconds); set by `Channel`.
         self.vouched_s = 0.0
 
@@ -116,7 +110,6 @@ class Resolver:
                 asyncio.get_running_loop().call_soon(callback, HTTPStatus.SERVICE_UNAVAILABLE)
                 return
             flight = self._start(key)
-            self._schedule()
         flight.waiters.append(callback)
 
     def refresh(self, keys: Sequence[bytes]) -> None:
@@ -126,7 +119,6 @@ class Resolver:
                 return
             if key not in self._flights:
                 self._start(key)
-        self._schedule()
 
     def on_change(self, key: bytes, version: int) -> None:
         """A message: `key` has reached `version`; 0: its document is gone. Heard again, it changes nothing."""
@@ -149,13 +141,15 @@ class Resolver:
             flight.is_doubted = True
 
     async def close(self) -> None:
-        """Waits for the batches under way; each is bounded by the stores' time limits."""
-        if self._batches:
-            await asyncio.wait(self._batches)
+        """Waits for what is under way; each step is bounded by the stores' time limits."""
+        await self._from_redis.close()
+        await self._from_mongodb.close()
+        if self._fills:
+            await asyncio.wait(self._fills)
 
     def _start(self, key: bytes) -> _Flight:
-        flight = self._flights[key] = _Flight(version_min=self._news.get(key, 0))
-        self._waiting.append(key)
+        flight = self._flights[key] = _Flight(self._news.get(key, 0))
+        self._from_redis.add(key)
         return flight
 
     def _note(self, key: bytes, version: int) -> None:
@@ -165,62 +159,84 @@ class Resolver:
             if len(self._news) > NEWS_MAX:
                 self._news.popitem(last=False)
 
-    def _schedule(self) -> None:
-        if not self._is_scheduled and self._waiting and len(self._batches) < BATCHES_MAX:
-            self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._send)
-
-    def _send(self) -> None:
-        self._is_scheduled = False
-        keys, self._waiting = self._waiting[:BATCH_KEYS_MAX], self._waiting[BATCH_KEYS_MAX:]
-        if keys:
-            task = asyncio.get_running_loop().create_task(self._run_batch(keys))
-            self._batches.add(task)
-            task.add_done_callback(self._on_batch_done)
-        self._schedule()
-
-    def _on_batch_done(self, task: asyncio.Task[None]) -> None:
-        self._batches.discard(task)
-        self._schedule()
-        if not task.cancelled() and task.exception() is not None:
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "a batch of look-ups failed", "exception": task.exception()}
-            )
-
-    async def _run_batch(self, keys: list[bytes]) -> None:
-        reads: dict[bytes, _Read] = {}
-        try:
-            reads = await self._read(keys)
-            for _ in range(READ_AGAIN_MAX):
-                outdated = [key for key in keys if self._flights[key].is_outdated(reads[key].version)]
-                if not outdated:
-                    break
-                for key in outdated:
-                    self._flights[key].is_doubted = False
-                reads.update(await self._read_mongodb(outdated))
-        finally:
-            for key in keys:
-                self._land(key, reads.get(key, _UNKNOWN))
-
-    def _land(self, key: bytes, read: _Read) -> None:
-        """Ends a flight: keeps what was read, and tells everyone who waited."""
-        flight = self._flights.pop(key)
+    async def _read_redis(self, keys: list[bytes]) -> None:
+        """One pipeline; what Redis does not hold, or holds outdated, MongoDB is asked for."""
+        names = [key_name(key) for key in keys]
+        found = await self._ask(self.redis_breaker, self._cache.get_many, names)
         now_s = self._wall()
-        answer: Answer
-        if read.version < 0:
-            answer = self._stale(key, now_s)
-        else:
-            is_current = not flight.is_outdated(read.version)
-            if read.link is None:
-                answer = HTTPStatus.NOT_FOUND
-                if is_current:
-                    self._table.put_absent(key, now_s)
+        misses = 0
+        for key, value in zip(keys, found or [None] * len(keys), strict=True):
+            if value is None:
+                misses += 1
+                self._from_mongodb.add(key)
+            elif self._flights[key].is_outdated(value.version):
+                self._read_again(key)
             else:
-                answer = entry_of(read.link, now_s)
-                if is_current:
-                    self._table.put(key, answer)
-        for callback in flight.waiters:
-            callback(answer)
+                self._land(key, value.entry, now_s)
+        self.counts.redis_hits += len(keys) - misses
+        self.counts.redis_misses += misses
+
+    async def _read_mongodb(self, keys: list[bytes]) -> None:
+        """One `$in`; what it says is put into Redis when everyone has their answer."""
+        names = [key_name(key) for key in keys]
+        found = await self._ask(self.mongodb_breaker, self._links.find_many, names)
+        now_s = self._wall()
+        if found is None:
+            for key in keys:
+                self._end(key, self._stale(key, now_s))
+            return
+        fill: list[tuple[str, Cached]] = []
+        for key, name in zip(keys, names, strict=True):
+            stored = found.get(name)
+            value = _ABSENT if stored is None else stored.cached()
+            fill.append((name, value))
+            if self._flights[key].is_outdated(value.version) and self._flights[key].reads_left:
+                self._read_again(key)
+            else:
+                self._land(key, value.entry, now_s, is_kept=not self._flights[key].is_outdated(value.version))
+        self.counts.mongodb_hits += len(found)
+        self.counts.mongodb_misses += len(keys) - len(found)
+        self._fill(fill)
+
+    def _read_again(self, key: bytes) -> None:
+        flight = self._flights[key]
+        flight.is_doubted = False
+        flight.reads_left -= 1
+        self._from_mongodb.add(key)
+
+    def _land(self, key: bytes, link: CachedLink | None, now_s: float, *, is_kept: bool = True) -> None:
+        """Ends a flight with what a store said."""
+        answer: Answer
+        if link is None:
+            answer = HTTPStatus.NOT_FOUND
+            if is_kept:
+                self._table.put_absent(key, now_s)
+        else:
+            answer = entry_of(link, now_s)
+            if is_kept:
+                self._table.put(key, answer)
+        self._end(key, answer)
+
+    def _end(self, key: bytes, answer: Answer) -> None:
+        """Tells everyone who waited."""
+        for callback in self._flights.pop(key).waiters:
+            try:
+                callback(answer)
+            except Exception as error:  # the others must not wait for ever
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "an answer that was waited for failed", "exception": error}
+                )
+
+    def _fill(self, items: list[tuple[str, Cached]]) -> None:
+        """Puts what MongoDB said into Redis, in the background and at once, so that read and put take half a second.
+
+        What finds no room is not put: the next process that looks it up asks MongoDB.
+        """
+        if len(self._fills) < FILLS_MAX:
+            put = self._ask(self.redis_breaker, self._cache.put_many, items)
+            task = asyncio.get_running_loop().create_task(put)
+            self._fills.add(task)
+            task.add_done_callback(self._fills.discard)
 
     def _stale(self, key: bytes, now_s: float) -> Answer:
         entry = self._table.find(key) or self._table.find_stale(key)
@@ -234,49 +250,13 @@ class Resolver:
         self._table.lend_stale(key, entry)
         return entry
 
-    async def _read(self, keys: list[bytes]) -> dict[bytes, _Read]:
-        """Redis first, MongoDB for what it does not hold."""
-        names = [key_name(key) for key in keys]
-        cached = await self._ask(self.redis_breaker, lambda: self._cache.get_many(names))
-        reads: dict[bytes, _Read] = {}
-        for key, value in zip(keys, cached or [None] * len(keys), strict=True):
-            if value is not None:
-                reads[key] = _Read(value.version, value.entry)
-        self.counts.redis_hits += len(reads)
-        missing = [key for key in keys if key not in reads]
-        if missing:
-            self.counts.redis_misses += len(missing)
-            reads.update(await self._read_mongodb(missing))
-        return reads
-
-    async def _read_mongodb(self, keys: list[bytes]) -> dict[bytes, _Read]:
-        names = [key_name(key) for key in keys]
-        links = await self._ask(self.mongodb_breaker, lambda: self._links.find_many(names))
-        if links is None:
-            return dict.fromkeys(keys, _UNKNOWN)
-        reads: dict[bytes, _Read] = {}
-        fill: list[tuple[str, Cached]] = []
-        for key, name in zip(keys, names, strict=True):
-            link = links.get(name)
-            if link is None:
-                reads[key] = _Read(0, None)
-                fill.append((name, Cached(0)))
-                self.counts.mongodb_misses += 1
-            else:
-                value = link.cached()
-                reads[key] = _Read(value.version, value.entry)
-                fill.append((name, value))
-                self.counts.mongodb_hits += 1
-        await self._ask(self.redis_breaker, lambda: self._cache.put_many(fill))
-        return reads
-
-    async def _ask(self, breaker: Breaker, call: Callable[[], Awaitable[T]]) -> T | None:
+    async def _ask(self, breaker: Breaker, call: Callable[[Q], Awaitable[T]], question: Q) -> T | None:
         """The call's result, or None when the breaker forbids it, it fails or takes too long."""
         if not breaker.admits():
             return None
         try:
             async with asyncio.timeout(self._store_limit_s):
-                result = await call()
+                result = await call(question)
         except (RedisError, PyMongoError, OSError, TimeoutError):
             self.counts.store_failures += 1
             breaker.on_failure()
