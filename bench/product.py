@@ -79,6 +79,7 @@ class Product:
         }
         self._settings = Settings.from_environ(self._environ)
         self._readers: dict[str, Reader] = {}
+        shutil.rmtree(self._settings.state_dir / "journal", ignore_errors=True)  # of an earlier run in this folder
         self._webs = 0
         self._is_aggregated = False
         self._applied = 0

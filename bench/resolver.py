@@ -142,7 +142,6 @@ def _rounds(case: Case, server: Server, traffic: Traffic, options: argparse.Name
     """All runs of one process, and which layers answered them."""
     product = server.product
     assert product is not None
-    product.take_clicks()  # of earlier runs in this folder
     time.sleep(COUNTS_OLD_S)
     rng = random.Random(11)
     before = _layers(product)

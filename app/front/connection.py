@@ -212,7 +212,11 @@ class Connection:
         self._flush(out)
         if not self.queue:
             self._rest()
-        self._advance()
+        if self.buffer:
+            self._advance()
+        else:
+            self.update_reading()
+            self._end_if_done()
 
     def exchange_done(self, rest: bytes, close: bool) -> None:
         """The exchange's answer is written; `rest` are the bytes that came behind its request."""

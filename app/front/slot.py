@@ -15,8 +15,9 @@ from http import HTTPStatus
 
 from app.front.gate import Gate, Owner
 from app.front.head import Careful
-from app.journal import NO_LINK, Outcome, flags_of
+from app.journal import NO_LINK, REDIRECT_GET, REDIRECT_HEAD, Outcome, flags_of
 from app.redirect import (
+    NOTHING_KNOWN,
     PAGE_STATUSES,
     Decision,
     Entry,
@@ -24,6 +25,7 @@ from app.redirect import (
     Request,
     Visitor,
     decide,
+    decide_plain,
     is_cross_site,
     password_page,
 )
@@ -42,7 +44,12 @@ _OUTCOMES = {
 class Slot:
     """One answer that is not a plain hit: perhaps not known yet, perhaps behind others that are not."""
 
-    __slots__ = ("_connection", "_decision", "_entry", "_found", "_gate", "_head", "_known", "_request", "close")
+    # fmt: off
+    __slots__ = (
+        "_connection", "_decision", "_entry", "_found", "_gate", "_head", "_key", "_known", "_request", "_rest",
+        "close",
+    )
+    # fmt: on
 
     def __init__(self, connection: Owner, gate: Gate, head: bytes, found: Careful) -> None:
         self._connection = connection
@@ -51,7 +58,7 @@ class Slot:
         self._found = found
         self._decision: Decision | None = None
         self._request: Request | None = None
-        self._known = Known()
+        self._known = NOTHING_KNOWN
         self.close = found.close or gate.draining
 
     @property
@@ -61,8 +68,8 @@ class Slot:
 
     def start(self) -> None:
         """Looks the answer up; when it must be waited for, the connection's `settle` is called later."""
-        gate, found = self._gate, self._found
-        key, rest = gate.key_of(found)
+        gate = self._gate
+        key, rest = gate.key_of(self._found)
         if key is None:
             status = HTTPStatus.NOT_FOUND if gate.hosts.is_complete else HTTPStatus.SERVICE_UNAVAILABLE
             self._decision = Decision(status, NO_LINK, counts=False)
@@ -71,15 +78,8 @@ class Slot:
         if entry is None and gate.table.is_absent(key, gate.now()):
             self._decision = Decision(HTTPStatus.NOT_FOUND, NO_LINK, counts=not rest)
             return
-        self._request = Request(
-            key=key,
-            query=found.query,
-            visitor=Visitor(gate.specials.visitors, self._head, self._connection.peer),
-            rest=rest,
-            is_head=found.is_head,
-            form=found.form,
-            is_cross_site=found.form is not None and is_cross_site(self._head),
-        )
+        self._key = key
+        self._rest = rest
         if entry is None:
             gate.resolver.resolve(key, self._on_resolved)
         else:
@@ -93,13 +93,13 @@ class Slot:
         gate, found = self._gate, self._found
         if decision.status in _REDIRECTS:
             gate.counts.redirects += 1
-            self._journal(decision, Outcome.REDIRECT)
+            self._journal(decision, REDIRECT_HEAD if found.is_head else REDIRECT_GET)
             return gate.book.redirect(decision.location, decision.status, close=self.close)
         outcome = _OUTCOMES.get(HTTPStatus(decision.status))
         if outcome is not None:
             gate.counts.count(outcome)
             if decision.counts:
-                self._journal(decision, outcome)
+                self._journal(decision, flags_of(outcome, is_head=found.is_head))
         if outcome is Outcome.PASSWORD:
             return password_page(
                 decision.status, gate.book.date, wait_s=decision.wait_s, is_head=found.is_head, close=self.close
@@ -107,15 +107,30 @@ class Slot:
         return gate.book.failure(decision.status, self._head, is_head=found.is_head, close=self.close)
 
     def _decide(self, entry: Entry) -> None:
+        if isinstance(entry, bytes):
+            self._decision = decide_plain(entry, self._rest, self._found.form)
+            return
         request = self._request
-        assert request is not None
+        if request is None:
+            request = self._request = self._make_request()
         decision = decide(entry, self._gate.now(), request, self._known)
         if isinstance(decision, Decision):
             self._decision = decision
         else:
-            assert not isinstance(entry, bytes)
             self._entry = entry
             self._gate.specials.run(decision, entry, request, self._known, self._on_known)
+
+    def _make_request(self) -> Request:
+        found = self._found
+        return Request(
+            key=self._key,
+            query=found.query,
+            visitor=Visitor(self._gate.specials.visitors, self._head, self._connection.peer),
+            rest=self._rest,
+            is_head=found.is_head,
+            form=found.form,
+            is_cross_site=found.form is not None and is_cross_site(self._head),
+        )
 
     def _on_resolved(self, answer: Entry | int) -> None:
         """The resolver's word: an entry, or the status of what is not one."""
@@ -131,12 +146,12 @@ class Slot:
         self._decide(self._entry)
         self._connection.settle()
 
-    def _journal(self, decision: Decision, outcome: Outcome) -> None:
+    def _journal(self, decision: Decision, flags: int) -> None:
         self._gate.append(
             self._head,
             int(self._gate.now() * 1000),
             decision.link_id,
             decision.variant,
-            flags_of(outcome, is_head=self._found.is_head),
+            flags,
             self._connection.peer,
         )

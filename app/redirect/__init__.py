@@ -5,7 +5,7 @@ from app.redirect.channel import Channel
 from app.redirect.hosts import Hosts
 from app.redirect.password import FORM_BYTES_MAX, PasswordDesk, is_cross_site, password_page
 from app.redirect.resolver import Resolver
-from app.redirect.rules import PAGE_STATUSES, Decision, Known, Request, decide, entry_of
+from app.redirect.rules import NOTHING_KNOWN, PAGE_STATUSES, Decision, Known, Request, decide, decide_plain, entry_of
 from app.redirect.specials import Specials
 from app.redirect.table import ENTRY_LOCATION, Entry, Table
 from app.redirect.visitor import Visitor, Visitors
@@ -14,6 +14,7 @@ from app.redirect.visits import Visits
 __all__ = [
     "ENTRY_LOCATION",
     "FORM_BYTES_MAX",
+    "NOTHING_KNOWN",
     "PAGE_STATUSES",
     "PREFIX",
     "REDIRECT_CODES",
@@ -32,6 +33,7 @@ __all__ = [
     "Visitors",
     "Visits",
     "decide",
+    "decide_plain",
     "entry_of",
     "is_cross_site",
     "password_page",

@@ -71,5 +71,3 @@ class Batches:
             self._timer.cancel()
             self._timer = None
         self._schedule()
-        if not task.cancelled() and task.exception() is not None:
-            task.get_loop().call_exception_handler({"message": "a look-up failed", "exception": task.exception()})

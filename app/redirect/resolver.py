@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -58,12 +58,16 @@ class ResolverCounts:
     stale: int = 0
 
 
-@dataclass(slots=True)
 class _Flight:
-    version_min: int
-    waiters: list[Callback] = field(default_factory=list)
-    is_doubted: bool = False
-    reads_left: int = READ_AGAIN_MAX
+    """A key that is looked up: who waits, and what a read must bring to be kept."""
+
+    __slots__ = ("is_doubted", "reads_left", "version_min", "waiters")
+
+    def __init__(self, version_min: int) -> None:
+        self.waiters: list[Callback] = []
+        self.version_min = version_min
+        self.is_doubted = False
+        self.reads_left = READ_AGAIN_MAX
 
     def is_outdated(self, version: int) -> bool:
         """Whether a read that brought `version` must be made again; -1, nobody could say, is left as it is."""
@@ -223,9 +227,7 @@ class Resolver:
             try:
                 callback(answer)
             except Exception as error:  # the others must not wait for ever
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": "an answer that was waited for failed", "exception": error}
-                )
+                _report("an answer that was waited for failed", error)
 
     def _fill(self, items: list[tuple[str, Cached]]) -> None:
         """Puts what MongoDB said into Redis, in the background and at once, so that read and put take half a second.
@@ -261,14 +263,21 @@ class Resolver:
             self.counts.store_failures += 1
             breaker.on_failure()
             return None
+        except Exception as error:  # a document that is no link, or our mistake: whoever waits is told
+            _report("a look-up failed", error)
+            breaker.on_success()  # the store did answer
+            return None
         breaker.on_success()
         return result
 
 
+def _report(message: str, error: Exception) -> None:
+    asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+
+
 def key_name(key: bytes) -> str:
     """A table's key as stores name it: `domain/slug`, where the default domain is empty."""
-    text = key.decode("ascii")
-    return text if "/" in text else "/" + text
+    return key.decode("ascii") if b"/" in key else "/" + key.decode("ascii")
 
 
 def table_key(name: str) -> bytes:

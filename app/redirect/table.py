@@ -115,7 +115,7 @@ class Table:
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Takes what a store said of `key`; replaces whatever was known."""
-        self.forget(key)
+        self._make_room_for(key)
         if isinstance(entry, Special):
             if len(self._special) >= self._limit:
                 self._special.popitem(last=False)
@@ -129,7 +129,7 @@ class Table:
 
     def put_absent(self, key: bytes, now_s: float) -> None:
         """Takes a store's word that `key` is no link; the oldest such word goes at the limit."""
-        self.forget(key)
+        self._make_room_for(key)
         if len(self._absent) >= ABSENT_LIMIT:
             self._absent.popitem(last=False)
         self._absent[key] = now_s + ABSENT_S
@@ -145,6 +145,18 @@ class Table:
         self._absent.pop(key, None)
         self._stale.pop(key, None)
         return is_known
+
+    def _make_room_for(self, key: bytes) -> None:
+        """As `forget`; for a newcomer, which most are, at a third of its cost."""
+        if (
+            key in self.hot
+            or key in self._stale
+            or key in self._warm
+            or key in self._recent
+            or key in self._special
+            or key in self._absent
+        ):
+            self.forget(key)
 
     def expire_all(self) -> None:
         """Nothing is valid any more: messages may have been missed. What was known is kept as stale."""

@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
-from app.links import Cached, CachedLink, Catalog, Link, LinkCache, LinkState, LinkStore, encode_message
+from app.links import LINKS, Cached, CachedLink, Catalog, Link, LinkCache, LinkState, LinkStore, encode_message
 from app.redirect import Channel, Decision, Request, Resolver, Table, Visitor, Visitors, decide
+from app.redirect.batches import BATCH_KEYS_MAX, BATCHES_MAX, Batches
 from app.stores import Breaker, BreakerState, open_mongodb, open_redis
 from tests.conftest import Engines, Stores, wait_until
 
@@ -180,6 +182,68 @@ def test_breakers_open_so_that_nobody_waits() -> None:
         assert [breaker.state for breaker in reader.breakers] == [BreakerState.OPEN] * 2
         await stores.database.client.close()
         await stores.redis.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_a_document_that_is_no_link_is_503_and_reported_and_closes_no_breaker(with_stores: Callable[..., None]) -> None:
+    async def scenario(stores: Stores) -> None:
+        reports: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reports.append(context))
+        reader = Reader(stores)
+        await stores.database[LINKS].insert_one({"_id": "/bad", "link": "none"})
+        for _ in range(8):
+            assert await reader.ask(b"bad") == 503
+        assert [type(report["exception"]) for report in reports] == [msgspec.ValidationError] * 8
+        await reader.store.insert(Link(domain="", slug="abc", link=7, target=TARGET, version=5))
+        assert await reader.location(b"abc") == TARGET
+        assert reader.breakers[1].state is BreakerState.CLOSED
+
+    with_stores(scenario)
+
+
+def test_a_waiter_that_breaks_is_reported_and_the_others_are_told(with_stores: Callable[..., None]) -> None:
+    async def scenario(stores: Stores) -> None:
+        reports: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reports.append(context))
+        reader = Reader(stores)
+        reader.resolver.resolve(b"abc", lambda answer: 1 / 0)  # type: ignore[arg-type]
+        assert [await reader.ask(key) for key in (b"abc", b"d")] == [404, 404]
+        assert [type(report["exception"]) for report in reports] == [ZeroDivisionError]
+
+    with_stores(scenario)
+
+
+def test_keys_that_come_while_a_store_answers_share_the_next_question() -> None:
+    async def scenario() -> None:
+        asked: list[list[bytes]] = []
+        answered = asyncio.Event()
+
+        async def read(keys: list[bytes]) -> None:
+            asked.append(keys)
+            await answered.wait()
+
+        batches = Batches(read)
+        batches.add(b"a")
+        batches.add(b"b")
+        await asyncio.sleep(0)
+        assert asked == []  # leaves at the end of a turn
+        await asyncio.sleep(0)
+        for number in range(BATCH_KEYS_MAX + 1):
+            batches.add(b"%d" % number)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [len(keys) for keys in asked] == [2, BATCH_KEYS_MAX]  # as many as a question may have leave at once
+        await wait_until(lambda: len(asked) == 3)  # others when they have lingered
+        assert asked[2] == [b"%d" % BATCH_KEYS_MAX]
+        for number in range(4 * BATCH_KEYS_MAX):
+            batches.add(b"x%d" % number)
+        await asyncio.sleep(0.05)
+        assert len(asked) == BATCHES_MAX
+        answered.set()
+        await wait_until(lambda: len(asked) == 3 + 4)
+        assert sum(len(keys) for keys in asked) == 2 + BATCH_KEYS_MAX + 1 + 4 * BATCH_KEYS_MAX
+        await batches.close()
 
     asyncio.run(scenario())
 
