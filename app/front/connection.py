@@ -212,11 +212,7 @@ class Connection:
         self._flush(out)
         if not self.queue:
             self._rest()
-        if self.buffer:
-            self._advance()
-        else:
-            self.update_reading()
-            self._end_if_done()
+        self._advance()
 
     def exchange_done(self, rest: bytes, close: bool) -> None:
         """The exchange's answer is written; `rest` are the bytes that came behind its request."""
