@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 import redis.asyncio
@@ -132,7 +131,7 @@ class Channel:
         self._table.expire_all()
 
     def _refresh(self) -> None:
-        stale = list(islice(self._table.stale_keys(), REFRESH_STEP))
+        stale = self._table.stale_keys(REFRESH_STEP)
         if stale:
             self._resolver.refresh(stale)
             return

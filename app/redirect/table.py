@@ -8,7 +8,7 @@ May import: the standard library and `app.links` for what a link is.
     recent   the same; newcomers while the table is full; a second hit moves to `hot`
     special  key -> Special: links that need a look at the clock or the request, or that only say "gone"
     absent   key -> the second until which "unknown" holds
-    stale    what was known when the channel fell silent: used only while no store answers
+    stale    what was known when the channel fell silent, in parts, the newest first: used only while no store answers
 
 Eviction: while the table is full, `warm` gives up an entry for each one that enters `hot` from `recent`; when `warm`
 is empty, `hot` becomes `warm` (a turn). So an entry stays as long as it is asked for once between two turns, a hit
@@ -21,8 +21,8 @@ Keys are canonical: the slug for the default domain, else `domain/slug`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from app.links import CachedLink
 from app.redirect.conditions import Branches
@@ -38,6 +38,7 @@ ENTRY_BYTES_MEAN = 512
 #: "Unknown" holds this long, so that a link made on another node works within it even if its message is lost.
 ABSENT_S = 2.0
 ABSENT_LIMIT = 20_000  # two seconds of a scanner at 10,000/s
+STALE_PART = 5_000  # parts of `stale` are joined up to that many links: 0.2 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,10 @@ class Table:
         self._recent: OrderedDict[bytes, bytes] = OrderedDict()
         self._special: OrderedDict[bytes, Special] = OrderedDict()
         self._absent: OrderedDict[bytes, float] = OrderedDict()
-        self._stale: dict[bytes, Entry] = {}
+        self._stale: list[dict[bytes, Entry]] = []
+        self._surplus = 0  # stale links above the limit; they go as new ones come
+        self._due_parts: list[dict[bytes, Entry]] = []
+        self._due: list[bytes] = []
         self._limit = limit
         self._main_limit = max(1, limit * 9 // 10)  # of hot and warm together
         self._recent_limit = max(1, limit // 10)
@@ -116,6 +120,8 @@ class Table:
     def put(self, key: bytes, entry: Entry) -> None:
         """Takes what a store said of `key`; replaces whatever was known."""
         self._make_room_for(key)
+        if self._surplus > 0:
+            self._drop_stale()
         if isinstance(entry, Special):
             if len(self._special) >= self._limit:
                 self._special.popitem(last=False)
@@ -143,51 +149,83 @@ class Table:
                 self._bytes[name] -= _cost(key, entry)
                 is_known = True
         self._absent.pop(key, None)
-        self._stale.pop(key, None)
+        for part in self._stale:
+            if part.pop(key, None) is not None:
+                self._surplus -= 1
+                if not part:
+                    self._stale = [other for other in self._stale if other]
         return is_known
 
     def _make_room_for(self, key: bytes) -> None:
         """As `forget`; for a newcomer, which most are, at a third of its cost."""
         if (
             key in self.hot
-            or key in self._stale
             or key in self._warm
             or key in self._recent
             or key in self._special
             or key in self._absent
+            or self._stale
         ):
             self.forget(key)
 
     def expire_all(self) -> None:
-        """Nothing is valid any more: messages may have been missed. What was known is kept as stale."""
-        fresh: list[dict[bytes, bytes]] = [self._recent, self._warm, self.hot]
-        for entries in fresh:
-            self._stale.update(entries)
-        self._stale.update(self._special)
-        for key in list(self._stale)[: max(0, len(self._stale) - self._limit)]:
-            del self._stale[key]
-        self.hot, self._warm = {}, {}
-        self._recent.clear()
-        self._special.clear()
-        self._absent.clear()
+        """Nothing is valid any more: messages may have been missed. What was known is kept as stale.
+
+        Dictionaries change places and none is copied: 100,000 links are expired within a fraction of a millisecond.
+        """
+        known: list[dict[bytes, Any]] = [self.hot, self._warm, self._recent, self._special]
+        self._stale[:0] = [part for part in known if part]
+        self.hot, self._warm, self._recent, self._special = {}, {}, OrderedDict(), OrderedDict()
+        self._absent = OrderedDict()
         self._bytes = dict.fromkeys(self._bytes, 0)
+        self._merge_stale()
+        self._surplus = sum(map(len, self._stale)) - self._limit
+        self._due_parts, self._due = self._stale[::-1], []
 
     def find_stale(self, key: bytes) -> Entry | None:
         """What was known of `key` before the last `expire_all`."""
-        return self._stale.get(key)
+        for part in self._stale:
+            entry = part.get(key)
+            if entry is not None:
+                return entry
+        return None
 
     def lend_stale(self, key: bytes, entry: Entry) -> None:
         """Puts a stale entry back for use until the next `expire_all`, which keeps its time of reading."""
         self.put(key, entry)
-        self._stale[key] = entry
+        if not self._stale:
+            self._stale.append({})
+        self._stale[0][key] = entry
 
-    def stale_keys(self) -> Iterator[bytes]:
-        """Keys to read again once stores answer: those that were known and are not any more."""
-        return iter([key for key in self._stale if key not in self.hot])
+    def stale_keys(self, most: int) -> list[bytes]:
+        """Of the next `most` keys that were known before a gap, those to read again: which are not known now."""
+        if not self._due and self._due_parts:
+            self._due = list(self._due_parts.pop())
+        due = self._due[-most:]
+        del self._due[-most:]
+        known = (self.hot, self._warm, self._recent, self._special)
+        return [key for key in due if not any(key in entries for entries in known)]
 
     def fresh_keys(self) -> list[bytes]:
         """Every key that is known now."""
         return [*self.hot, *self._warm, *self._recent, *self._special]
+
+    def _merge_stale(self) -> None:
+        """Joins small parts, so that there are few."""
+        parts = self._stale
+        for index in range(len(parts) - 2, -1, -1):
+            if len(parts[index]) + len(parts[index + 1]) <= STALE_PART:
+                newer, older = parts[index], parts.pop(index + 1)
+                parts[index] = {**newer, **older, **newer}  # the older ones last, where the first ones to go are
+
+    def _drop_stale(self) -> None:
+        """Two of the oldest stale links go for one that comes: to free 100,000 at once takes 10 ms."""
+        for _ in range(2):
+            if self._surplus > 0 and self._stale:
+                self._stale[-1].popitem()
+                self._surplus -= 1
+                if not self._stale[-1]:
+                    self._stale.pop()
 
     def _is_full(self) -> bool:
         used_bytes = self._bytes["hot"] + self._bytes["warm"]

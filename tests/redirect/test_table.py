@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.links import CachedLink
 from app.redirect import Table
-from app.redirect.table import ABSENT_LIMIT, ABSENT_S, ENTRY_BYTES_MEAN, Special
+from app.redirect.table import ABSENT_LIMIT, ABSENT_S, ENTRY_BYTES_MEAN, STALE_PART, Special
 
 
 def entry(number: int, size: int = 30) -> bytes:
@@ -101,9 +101,39 @@ def test_a_gap_keeps_everything_as_stale_and_nothing_as_valid() -> None:
     table.expire_all()
     assert (table.find(b"a"), table.find(b"s"), table.is_absent(b"u", 1.0), len(table)) == (None, None, False, 0)
     assert (table.find_stale(b"a"), table.find_stale(b"s")) == (entry(1), special(2))
-    assert set(table.stale_keys()) == {b"a", b"s"}
+    assert set(table.stale_keys(10) + table.stale_keys(10)) == {b"a", b"s"}  # each part of what was known in turn
+    assert table.stale_keys(10) == []
     table.forget(b"a")
     assert table.find_stale(b"a") is None
+
+
+def test_stale_links_are_bounded_and_the_newest_stay() -> None:
+    limit = 1_000
+    table = Table(limit)
+    for gap in range(6):
+        for number in range(limit):
+            table.put(b"%d-%d" % (gap, number), entry(number))
+        table.expire_all()
+        for number in range(limit):
+            table.put(b"new%d" % number, entry(number))
+        held = sum(map(len, table._stale))
+        assert held <= limit
+        assert sum(table.find_stale(b"%d-%d" % (gap, number)) is not None for number in range(limit)) == held == limit
+        for number in range(limit):
+            table.forget(b"new%d" % number)
+
+
+def test_gaps_one_after_the_other_leave_few_parts() -> None:
+    table = Table(100_000)
+    for number in range(STALE_PART * 3):
+        table.put(key(number), entry(number))
+        if number % 100 == 0:
+            table.expire_all()
+    table.expire_all()
+    assert len(table._stale) <= 7
+    assert all(table.find_stale(key(number)) == entry(number) for number in range(STALE_PART * 3))
+    due = [name for _ in range(40) for name in table.stale_keys(1_000)]
+    assert sorted(due) == sorted(key(number) for number in range(STALE_PART * 3))
 
 
 def test_a_lent_entry_is_valid_until_the_next_gap_and_stays_stale() -> None:
