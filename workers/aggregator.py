@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import secrets
 import sys
 import time
@@ -61,6 +62,7 @@ __all__ = ["Aggregator", "AggregatorCounts", "calm_collector"]
 COALESCE_S = 0.5  # between the beginnings of two commits, unless a batch is full
 PAUSE_S = 0.1  # between looks at journals that had nothing new
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0)  # after failures in a row
+DRAIN_S = 5.0  # when told to end: what is on disk then waits for the next run
 NOTE_S = 1.0  # between two words of an idle aggregator on how far statistics reach
 PUBLISH_S = 1.0  # between two publications of counts
 REFRESH_S = 60.0  # between two looks at the file of countries
@@ -281,7 +283,7 @@ def make_aggregator(
 
 
 async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
-    """Opens, loops until stopped, drains once more."""
+    """Opens, loops until stopped, applies what waits for up to DRAIN_S more."""
     slot = int(name.rpartition("_")[2]) if "_" in name else 0
     lock = take_lock(settings.state_dir / f"aggregator-{slot}.lock")
     if lock is None:
@@ -312,8 +314,10 @@ async def _drive(
 ) -> None:
     failures = 0
     published_s = noted_s = refreshed_s = 0.0
+    ends_s = math.inf
     while True:
         stopping = stop.is_set()
+        ends_s = min(ends_s, time.monotonic() + DRAIN_S) if stopping else ends_s
         began_s = time.time()
         try:
             is_more = await aggregator.loop(flush=stopping)
@@ -331,7 +335,7 @@ async def _drive(
         if began_s - refreshed_s >= REFRESH_S:
             refreshed_s = began_s
             countries.refresh()
-        if stopping and not is_more:
+        if stopping and (not is_more or time.monotonic() >= ends_s):
             return
         if not is_more:
             pause_s = BACK_OFF_S[min(failures, len(BACK_OFF_S)) - 1] if failures else PAUSE_S

@@ -45,7 +45,7 @@ from app.journal import NO_LINK, REDIRECT_GET, Outcome, RawRecord
 
 __all__ = ["BUCKETS_MAX", "Batch", "Folding"]
 
-BUCKETS_MAX = 2_000  # of one transaction
+BUCKETS_MAX = 6_000  # of one transaction
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 PEERS_MAX = 1_024  # in each generation: whether they are proxies

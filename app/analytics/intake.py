@@ -103,7 +103,8 @@ class Intake:
     @property
     def lag_s(self) -> float:
         """Age of the oldest click that is not applied, read or not; 0 when there is none."""
-        times = [time_ms for source in self._sources() if (time_ms := self._oldest_ms(source)) is not None]
+        found = (self._oldest_ms(source, self._applied(source)) for source in self._sources())
+        times = [time_ms for time_ms in found if time_ms is not None]
         return max(0.0, self._wall() - min(times) / 1000) if times else 0.0
 
     @property
@@ -160,10 +161,7 @@ class Intake:
             for name, begin in gathered.begins.items()
             if self._standings[name].reader.position != begin
         ]
-        behind = (
-            oldest_ms(standing.source, standing.reader.position, segment_bytes=self._segment_bytes)
-            for standing in self._standings.values()
-        )
+        behind = (self._oldest_ms(standing.source, standing.reader.position) for standing in self._standings.values())
         seconds = min([gathered.began_s, *(time_ms / 1000 for time_ms in behind if time_ms is not None)])
         return moves, datetime.fromtimestamp(seconds, UTC)
 
@@ -241,11 +239,13 @@ class Intake:
         source.give_up()
         get_logger().error("journal given up: a clone or an older state of this machine shares it", source=source.name)
 
-    def _oldest_ms(self, source: Source) -> int | None:
+    def _applied(self, source: Source) -> int:
         standing = self._standings.get(source.name)
-        with suppress(OSError):
-            applied = 0 if standing is None else standing.applied
-            return oldest_ms(source, applied, segment_bytes=self._segment_bytes)
+        return 0 if standing is None else standing.applied
+
+    def _oldest_ms(self, source: Source, position: int) -> int | None:
+        with suppress(OSError):  # another aggregator may have removed it just now
+            return oldest_ms(source, position, segment_bytes=self._segment_bytes)
         return None
 
     def _note_damage(self, standing: _Standing) -> None:
