@@ -119,5 +119,6 @@ def running_tree() -> Iterator[Tree]:
         tree.wait_until_ready()
         yield tree
     finally:
+        tree.api.close()
         tree.command("down")
         shutil.rmtree(folder, ignore_errors=True)

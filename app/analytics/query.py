@@ -141,7 +141,10 @@ class _Found:
             self.sketches.append(sketch)
         if packed := document.get("dims"):
             for name, keys in _unpack_dims(packed).items():
-                into = self.dims.setdefault(name, {})
+                into = self.dims.get(name)
+                if into is None:
+                    self.dims[name] = keys
+                    continue
                 for key, count in keys.items():
                     into[key] = into.get(key, 0) + count
 

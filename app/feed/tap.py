@@ -60,6 +60,7 @@ class Tap:
         if not self.is_wanted:
             return
         watched, is_all = self._until, _ALL in self._until
+        left_out = 0
         for record in islice(records, end):
             link = record[2]
             if record[4] != REDIRECT_GET or link == NO_LINK:
@@ -68,13 +69,14 @@ class Tap:
             if not (is_watched or is_all):
                 continue
             if not self._has_room(link, is_watched):
+                left_out += is_all
                 if is_watched:
                     into.left_out[int.from_bytes(link, "big")] += 1
-                if is_all:
-                    into.left_out[ALL_LINKS] += 1
             elif (seen := self._describe(record)) is not None:
                 self._count(link, is_watched)
                 into.seen.append(seen)
+        if left_out:
+            into.left_out[ALL_LINKS] += left_out
 
     def _turn(self) -> bool:
         """Begins a new second, if it is one; whether any wish is left."""
@@ -87,9 +89,8 @@ class Tap:
         return bool(self._until)
 
     def _has_room(self, link: bytes, is_watched: bool) -> bool:
-        if self._shown.get(link, 0) >= LINK_MAX:
-            return False
-        return self._watched < WATCHED_MAX if is_watched else self._others < ALL_MAX
+        is_room = self._watched < WATCHED_MAX if is_watched else self._others < ALL_MAX
+        return is_room and self._shown.get(link, 0) < LINK_MAX
 
     def _count(self, link: bytes, is_watched: bool) -> None:
         self._shown[link] = self._shown.get(link, 0) + 1

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analytics.bucket import pack_minutes, unpack_minutes
-from app.analytics.series import Series, unpack_pairs
+from app.analytics.series import CHUNK_BYTES, Series, unpack_pairs
 
 counts = st.dictionaries(st.integers(0, 50_000), st.integers(1, 2**40), max_size=50)
 
 
-@given(counts)
-def test_columns_are_what_is_yielded_one_by_one(minutes: dict[int, int]) -> None:
-    units, clicks = unpack_pairs(pack_minutes(minutes))
-    assert list(zip(units.tolist(), clicks.tolist(), strict=True)) == list(unpack_minutes(pack_minutes(minutes)))
+@settings(deadline=None)  # numpy is loaded within the first one
+@given(st.lists(counts.filter(bool), min_size=1, max_size=5))
+def test_columns_are_what_is_yielded_one_by_one(parts: list[dict[int, int]]) -> None:
+    packed = [pack_minutes(minutes) for minutes in parts]
+    units, clicks, lengths = unpack_pairs(packed)
+    expected = [pair for part in packed for pair in unpack_minutes(part)]
+    assert list(zip(units.tolist(), clicks.tolist(), strict=True)) == expected
+    assert lengths.tolist() == [len(minutes) for minutes in parts]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(counts, st.integers(0, 10_000), st.sampled_from([1, 15])), max_size=4),
     st.integers(0, 100_000),
@@ -40,6 +45,16 @@ def test_each_pair_within_counts_in_its_unit(
             if start <= minute < min(start + length, until):
                 expected[bisect_right(begins, minute) - 1] += count
     assert series.by_unit(begins) == expected
+
+
+def test_much_is_unpacked_chunk_by_chunk() -> None:
+    day = pack_minutes(dict.fromkeys(range(1_440), 300))
+    days = 3 * CHUNK_BYTES // len(day)
+    series = Series(0, days * 1_440)
+    for number in range(days):
+        series.add(day, number * 1_440)
+    assert series._packed_bytes < CHUNK_BYTES
+    assert series.by_unit(range(0, days * 1_440, 1_440)) == [300 * 1_440] * days
 
 
 def test_nothing_is_nothing() -> None:
