@@ -124,7 +124,7 @@ def _start(tree: Tree, lock: int, detach: bool) -> subprocess.Popen[bytes]:
     """Starts supervisord, which inherits the lock."""
     environment = tree.environment()
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "supervisor.supervisord", "-c", str(ROOT / "supervisord.conf")],
+        [sys.executable, "-m", "app.supervision", "-c", str(ROOT / "supervisord.conf")],
         env=environment,
         cwd=ROOT,
         stdin=subprocess.DEVNULL,

@@ -1,0 +1,81 @@
+"""supervisord that starts a dead program again at once: `python -m app.supervision`, with supervisord's arguments.
+
+supervisor's loop starts what has to be started, then reaps the dead, then waits for something to read, up to a second:
+a program that died so waits until another says something, as SIGCHLD ends no wait (PEP 475). How long that took, and
+takes: docs/architecture.md.
+
+    signal  -> a byte in a socket that the loop reads (signal.set_wakeup_fd): the wait ends
+    reap    -> what had lived for STEADY_S is started in the same turn; what dies at once is tried as supervisor does it
+
+May import: the standard library and supervisor.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import Any
+
+from supervisor import supervisord
+from supervisor.states import ProcessStates
+
+__all__ = ["PromptSupervisor"]
+
+STEADY_S = 1.0  # a program that dies sooner would be started again and again without a pause
+WAKE_BYTES_MAX = 4096
+
+
+class PromptSupervisor(supervisord.Supervisor):  # type: ignore[misc]  # supervisor has no types
+    """supervisor's own, woken by signals."""
+
+    def runforever(self) -> None:
+        """supervisor's loop."""
+        woken, waking = socket.socketpair()
+        woken.setblocking(False)
+        waking.setblocking(False)
+        sockets: dict[int, Any] = self.options.get_socket_map()
+        sockets[woken.fileno()] = _Wake(woken)
+        signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
+        try:
+            super().runforever()
+        finally:
+            signal.set_wakeup_fd(-1)
+            sockets.pop(woken.fileno(), None)
+            woken.close()
+            waking.close()
+
+    def reap(self, once: bool = False, recursionguard: int = 0) -> None:
+        """Notes the dead, and starts again what has to be."""
+        super().reap(once, recursionguard)
+        for group in self.process_groups.values():
+            for process in group.processes.values():
+                lived_s = process.laststop - process.laststart
+                if process.get_state() == ProcessStates.EXITED and lived_s >= STEADY_S:
+                    process.transition()
+
+
+class _Wake:
+    """What the loop reads when a signal came: one of its dispatchers."""
+
+    def __init__(self, woken: socket.socket) -> None:
+        self._woken = woken
+
+    def readable(self) -> bool:
+        """There may always be a signal."""
+        return True
+
+    def writable(self) -> bool:
+        """Nothing is written here."""
+        return False
+
+    def handle_read_event(self) -> None:
+        """The bytes say nothing more than that one came; supervisor's own handlers know which."""
+        self._woken.recv(WAKE_BYTES_MAX)
+
+    def handle_error(self) -> None:
+        """There was nothing to read after all."""
+
+
+if __name__ == "__main__":
+    supervisord.Supervisor = PromptSupervisor
+    supervisord.main()

@@ -1,0 +1,94 @@
+"""supervisord, as BoltLink runs it, starts again what was killed at once, and is in no hurry with what dies at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from tests.conftest import wait_for
+
+KILLS = 5
+KILLS_S = 3.0  # supervisor alone waits a second after each
+HASTY_STARTS_MAX = 20  # in KILLS_S; without a pause it would be some hundreds
+CONFIGURATION = """
+[supervisord]
+nodaemon=true
+silent=true
+%s
+logfile=supervisord.log
+pidfile=supervisord.pid
+[program:only]
+command=%s
+startsecs=0
+autorestart=true
+redirect_stderr=true
+stdout_logfile=NONE
+"""
+
+
+@contextmanager
+def supervised(folder: Path, command: str) -> Iterator[psutil.Process]:
+    """supervisord with one program, which says nothing."""
+    user = "user=root" if os.geteuid() == 0 else ""
+    (folder / "supervisord.conf").write_text(CONFIGURATION % (user, command))
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    words = [sys.executable, "-m", "app.supervision", "-c", "supervisord.conf"]
+    process = subprocess.Popen(words, cwd=folder, env=environ)
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def steady(supervisor: psutil.Process) -> int:
+    """The pid of the program that lives; 0 while none does."""
+    for child in supervisor.children():
+        try:
+            if child.name() == "sleep" and child.status() != psutil.STATUS_ZOMBIE:
+                return int(child.pid)
+        except psutil.NoSuchProcess:
+            continue
+    return 0
+
+
+def has_lived(pid: int) -> bool:
+    return time.time() - psutil.Process(pid).create_time() > 1.1
+
+
+def is_replaced(supervisor: psutil.Process, pid: int) -> bool:
+    return steady(supervisor) not in (0, pid)
+
+
+def test_killed_program_is_started_at_once(tmp_path: Path) -> None:
+    waited_s = 0.0
+    with supervised(tmp_path, "sleep 1000") as supervisor:
+        for _ in range(KILLS):
+            pid = wait_for(partial(steady, supervisor))
+            wait_for(partial(has_lived, pid))
+            os.kill(pid, signal.SIGKILL)
+            begun = time.monotonic()
+            wait_for(partial(is_replaced, supervisor, pid))
+            waited_s += time.monotonic() - begun
+    assert waited_s < KILLS_S
+
+
+def test_program_that_dies_at_once_is_not_hurried(tmp_path: Path) -> None:
+    def starts() -> int:
+        log = tmp_path / "supervisord.log"
+        return log.read_text().count("spawned: 'only'") if log.exists() else 0
+
+    with supervised(tmp_path, "true"):
+        wait_for(lambda: starts() > 1)
+        until, before = time.monotonic() + KILLS_S, starts()
+        wait_for(lambda: time.monotonic() > until)
+        assert 0 < starts() - before < HASTY_STARTS_MAX
