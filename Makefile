@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help up test lint fuzz bench bench-tools clean
+.PHONY: help up test chaos lint fuzz bench bench-tools clean
 
 help:  ## Show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,6 +13,9 @@ up: $(VENV)/.runs  ## Set up and run in the foreground, with embedded Redis and 
 
 test: $(VENV)/.tests  ## Set up and run all tests, interpreted and compiled
 	$(BIN)/python -m tests.run
+
+chaos: $(VENV)/.tests  ## Kill, stop and fill everything under load, then account for every click (MINUTES=30 SEED=)
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/.tests  ## Set up and check format, style, types and imports
 	$(BIN)/ruff format --check .

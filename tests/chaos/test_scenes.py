@@ -1,0 +1,41 @@
+"""No click is lost and none is counted twice, whatever is killed, stopped, emptied or restarted: the real tree."""
+
+from __future__ import annotations
+
+import os
+import sys
+from random import SystemRandom
+
+import pytest
+
+from tests.chaos.disk import may_mount
+from tests.chaos.report import show
+from tests.chaos.scenes import play_embedded, play_full_disk, play_replica_set
+from tests.chaos.stage import Outcome
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
+
+
+@pytest.fixture
+def seed() -> int:
+    """The one that was asked for, or a new one; the table and each complaint name it."""
+    return int(os.environ.get("SEED") or SystemRandom().getrandbits(32))
+
+
+def accept(outcome: Outcome) -> None:
+    sys.stderr.write(f"\n{show([outcome])}\n")
+    assert outcome.complaints == []
+
+
+def test_everything_that_can_happen_to_an_embedded_tree(seed: int) -> None:
+    accept(play_embedded(seed, 70))
+
+
+def test_primaries_of_a_replica_set_step_down_die_and_stop(seed: int) -> None:
+    accept(play_replica_set(seed, 50))
+
+
+def test_full_disk_drops_and_counts_what_it_cannot_keep(seed: int) -> None:
+    if not may_mount():
+        pytest.skip("may not mount a small disk here; root on a machine of one's own may")
+    accept(play_full_disk(seed))
