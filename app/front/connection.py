@@ -170,6 +170,8 @@ class Connection:
         self.update_reading()
         if self.exchange is not None:
             self.exchange.on_writable()
+        elif self.state == limits.WAITING:
+            self.settle()
         elif self.buffer:
             self._advance()
 
@@ -202,11 +204,12 @@ class Connection:
         if self.state != limits.WAITING:
             return
         out: list[bytes] = []
-        while self.queue and self.queue[0].is_known:
+        while self.queue and self.queue[0].is_known and not self.stalled:
             slot = self.queue.popleft()
             out.append(slot.answer())
-            if slot.close:
+            if slot.close or len(out) == limits.SETTLED_MAX:
                 self._flush(out)
+            if slot.close:
                 self._finish()
                 return
         self._flush(out)

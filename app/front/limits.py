@@ -17,6 +17,7 @@ __all__ = [
     "IDLE_S",
     "LINGERING",
     "READING",
+    "SETTLED_MAX",
     "SILENT_S",
     "STATE_LIMIT_S",
     "TURN_ANSWERS_MAX",
@@ -40,5 +41,6 @@ BODY_S = 30  # for the whole body of a request
 UNSENT_S = 60  # a client that reads nothing while answers wait for it
 TURN_ANSWERS_MAX = 64  # then other connections get their turn
 WAITING_MAX = 32  # answers that wait for a store, for each connection
+SETTLED_MAX = 8  # of these, sent at once; then it is seen whether the client reads
 UNSENT_BYTES_MAX = 64 * 1024  # then reading pauses until the client has read
 BUFFER_BYTES_MAX = 64 * 1024  # unjudged bytes that are kept while something is waited for

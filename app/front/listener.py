@@ -42,6 +42,7 @@ else:
 __all__ = ["Listener"]
 
 ACCEPTS_MAX = 64
+QUEUE_MAX = 8192  # twice the backlog, taken at the end: whoever comes faster than that has siblings to go to
 READ_BYTES = 16 * 1024  # one head at most
 PAUSE_S = 0.1
 #: How long the kernel waits for the first bytes before it hands a silent client over; it makes 3 of 2 (its retransmits
@@ -100,8 +101,9 @@ class Listener:
             _defer(self.sock, 0)
             self.deferred_s = 0
             await asyncio.sleep(HANDOVER_S)
-            while self._accept() == _TAKEN:
-                pass
+            for _ in range(QUEUE_MAX):
+                if self._accept() != _TAKEN:
+                    break
         self.loop.remove_reader(self.descriptor)
         self.descriptor = -1
         self.sock.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.front import limits
+from app.front import Connection, limits
 from app.front.exchange import EVENTS_MAX
 from app.front.head import HEAD_BYTES_MAX
 from tests.front.harness import HOST, OK, Front, RecordingTransport
@@ -169,6 +169,33 @@ def test_long_answers_end_a_turn_sooner(front: Front) -> None:
     assert limits.UNSENT_BYTES_MAX < len(transport.out) < limits.UNSENT_BYTES_MAX + 10_000
     front.turn()
     assert statuses(transport) == [302] * 20
+
+
+class FullTransport(RecordingTransport):
+    """Takes UNSENT_BYTES_MAX and then says that it is full, until it is emptied."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if len(self.out) >= limits.UNSENT_BYTES_MAX:
+            self.protocol.pause_writing()
+
+
+def test_answers_that_were_waited_for_are_not_made_for_a_client_that_does_not_read(front: Front) -> None:
+    front.resolver.status = (7).to_bytes(8, "big") + bytes(4) + b"https://example.com/" + b"x" * 8_000  # type: ignore[assignment]
+    connection = Connection(front.gate, bytes(16))
+    transport = FullTransport()
+    transport.protocol = connection
+    connection.connection_made(transport)
+    connection.data_received(UNKNOWN * limits.WAITING_MAX)
+    front.turn()
+    answered = 0
+    while answered < limits.WAITING_MAX:
+        assert 0 < len(transport.out) < limits.UNSENT_BYTES_MAX + limits.SETTLED_MAX * 9_000
+        answered += transport.out.count(b"HTTP/1.1 302")
+        assert len(front.records) == answered
+        transport.out = b""
+        connection.resume_writing()
+        front.turn()
 
 
 @pytest.mark.parametrize("method", [b"POST", b"PUT"])
