@@ -5,10 +5,10 @@ One flight for each key; the keys missed within one turn of the loop go to Redis
 there, to MongoDB in one `$in`; while a store answers, further keys gather for the next question (`batches`). Each store
 has a time limit and a breaker.
 
-A change that is announced is remembered, and marks its key's flight if there is one: what a read brings is kept only if
-its version is at least the announced one, else it is read again, from MongoDB. So a read never puts back an older
-version, neither one that was under way nor one from a store that lost what it had. A link that was known is read again
-at once, so that the next request finds it.
+A version that was read or announced is remembered; announced again, it changes nothing. A new one marks its key's
+flight if there is one: what a read brings is kept only if its version is at least the announced one, else it is read
+again, from MongoDB. So a read never puts back an older version, be it one that was under way or one from a store that
+lost what it had. A link that was known is read again at once, so that the next request finds it.
 "Not found" is said only when a store said so: with no answer it is stale, or 503.
 May import: links, stores.
 """
@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
-from app.links import Cached, CachedLink, LinkCache, LinkStore
+from app.links import Cached, LinkCache, LinkStore
 from app.redirect.batches import Batches
 from app.redirect.rules import entry_of
 from app.redirect.table import Entry, Special, Table
@@ -176,7 +176,7 @@ class Resolver:
             elif self._flights[key].is_outdated(value.version):
                 self._read_again(key)
             else:
-                self._land(key, value.entry, now_s)
+                self._land(key, value, now_s)
         self.counts.redis_hits += len(keys) - misses
         self.counts.redis_misses += misses
 
@@ -197,7 +197,7 @@ class Resolver:
             if self._flights[key].is_outdated(value.version) and self._flights[key].reads_left:
                 self._read_again(key)
             else:
-                self._land(key, value.entry, now_s, is_kept=not self._flights[key].is_outdated(value.version))
+                self._land(key, value, now_s, is_kept=not self._flights[key].is_outdated(value.version))
         self.counts.mongodb_hits += len(found)
         self.counts.mongodb_misses += len(keys) - len(found)
         self._fill(fill)
@@ -208,10 +208,12 @@ class Resolver:
         flight.reads_left -= 1
         self._from_mongodb.add(key)
 
-    def _land(self, key: bytes, link: CachedLink | None, now_s: float, *, is_kept: bool = True) -> None:
-        """Ends a flight with what a store said."""
+    def _land(self, key: bytes, value: Cached, now_s: float, *, is_kept: bool = True) -> None:
+        """Ends a flight with what a store said; of what is kept the version is remembered, should it be announced."""
         answer: Answer
-        if link is None:
+        if is_kept and value.version > 0:
+            self._note(key, value.version)
+        if (link := value.entry) is None:
             answer = HTTPStatus.NOT_FOUND
             if is_kept:
                 self._table.put_absent(key, now_s)

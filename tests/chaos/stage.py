@@ -105,18 +105,13 @@ class Outcome:
 
 
 def excused(happened: list[Happened]) -> Iterator[tuple[float, float]]:
-    """When a link may not be knowable: what knew it is gone, and who could say is away.
-
-    A web process that was started has nothing in memory, and asks stores. A Redis that was started or emptied holds
-    nothing, and links that are announced once more are read again, from MongoDB alone.
-    """
-    for gone, needed in (("web", {"redis", "mongodb"}), ("redis", {"mongodb"})):
-        lost = [(one.begun, one.again + WARM_S) for one in happened if gone in one.takes]
-        away = [(one.begun, one.again + CALM_S) for one in happened if one.takes & needed]
-        for since, until in lost:
-            for left, back in away:
-                if since <= back and left <= until:
-                    yield max(since, left), max(until, back)
+    """When a link may not be knowable: a web process that was started has nothing in memory, and a store is away."""
+    lost = [(one.begun, one.again + WARM_S) for one in happened if "web" in one.takes]
+    away = [(one.begun, one.again + CALM_S) for one in happened if one.takes & {"redis", "mongodb"}]
+    for since, until in lost:
+        for left, back in away:
+            if since <= back and left <= until:
+                yield max(since, left), max(until, back)
 
 
 class Stage:

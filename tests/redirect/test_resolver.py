@@ -138,6 +138,21 @@ def test_a_change_while_in_flight_is_read_again(with_stores: Callable[..., None]
     with_stores(scenario)
 
 
+def test_a_version_that_is_known_and_announced_again_takes_nothing_away(with_stores: Callable[..., None]) -> None:
+    async def scenario(stores: Stores) -> None:
+        reader = Reader(stores)
+        await reader.store.insert(Link(domain="", slug="abc", link=7, target=TARGET, version=5))
+        for other in (reader, Reader(stores)):  # read from MongoDB, and from Redis
+            assert await other.location(b"abc") == TARGET
+            other.table.expire_all()
+            other.resolver.on_change(b"abc", 5)
+            assert other.table.find_stale(b"abc") is not None
+            other.resolver.on_change(b"abc", 6)
+            assert other.table.find_stale(b"abc") is None
+
+    with_stores(scenario)
+
+
 def test_what_is_older_than_announced_is_answered_but_not_kept(with_stores: Callable[..., None]) -> None:
     async def scenario(stores: Stores) -> None:
         reader = Reader(stores)
