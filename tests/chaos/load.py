@@ -25,7 +25,7 @@ from random import Random
 ANSWER_S = 10.0  # well above any pause that a fault makes; who waits longer gives up
 CONNECT_S = 2.0
 RETRY_S = 0.01
-DEPTH_MAX = 4  # requests sent at once on one connection
+DEPTH_MAX = 4
 EXCHANGES_MAX = 60  # then a new connection
 HEAD = (
     "GET /%s HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 "
@@ -77,10 +77,19 @@ class Load:
         links: slug -> target; each visitor chooses among them evenly.
         rate: redirects a second asked for by all visitors together.
         note_bytes: how much each request's head carries, to fill journals faster.
+        depth_max: requests sent at once on one connection. What stands behind an answer that closes is not asked again.
     """
 
     def __init__(
-        self, port: int, links: Mapping[str, str], seed: int, *, rate: int, visitors: int = 16, note_bytes: int = 8
+        self,
+        port: int,
+        links: Mapping[str, str],
+        seed: int,
+        *,
+        rate: int,
+        visitors: int = 16,
+        note_bytes: int = 8,
+        depth_max: int = DEPTH_MAX,
     ) -> None:
         self.notes = Notes()
         self._port = port
@@ -88,7 +97,8 @@ class Load:
         self._slugs = list(links)
         self._random = Random(seed)
         self._visitors = visitors
-        self._pause_s = visitors * (1 + DEPTH_MAX) / 2 / rate
+        self._depth_max = depth_max
+        self._pause_s = visitors * (1 + depth_max) / 2 / rate
         self._note = "x" * note_bytes
         self._ends = False
         self._thread: threading.Thread | None = None
@@ -140,7 +150,7 @@ class Load:
         for _ in range(random.randint(1, EXCHANGES_MAX)):
             if self._ends:
                 return
-            slugs = random.choices(self._slugs, k=random.randint(1, DEPTH_MAX))
+            slugs = random.choices(self._slugs, k=random.randint(1, self._depth_max))
             left = len(slugs)
             try:
                 writer.write("".join(HEAD % (slug, self._note) for slug in slugs).encode())
