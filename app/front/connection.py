@@ -329,10 +329,9 @@ class Connection:
         self.update_reading()
 
     def _leave_to_transport(self) -> None:
-        """What the socket did not take: from here on the transport sends it, and reports errors."""
-        self.fd = -1
+        """What the socket did not take, or was not offered because the transport had something to send first."""
         unsent, self.lane.unsent = self.lane.unsent, _no_bytes
-        self.transport.write(unsent)
+        self.write(unsent)
 
     def _flush(self, out: list[bytes]) -> None:
         if out:

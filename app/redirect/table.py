@@ -10,9 +10,10 @@ May import: the standard library and `app.links` for what a link is.
     absent   key -> the second until which "unknown" holds
     stale    what was known when the channel fell silent, in parts, the newest first: used only while no store answers
 
-Eviction: while the table is full, `warm` gives up an entry for each one that enters `hot` from `recent`; when `warm`
-is empty, `hot` becomes `warm` (a turn). So an entry stays as long as it is asked for once between two turns, a hit
-keeps no books, and an eviction is O(1). A scan of cold links passes through `recent` and pushes out nobody.
+While there is room, newcomers enter `hot`. Then they wait in `recent`, a tenth of the table, for which the others make
+room; one that is asked for again changes places with one of `warm`. When `warm` is empty, `hot` becomes `warm` (a turn).
+So an entry stays as long as it is asked for once between two turns, or soon after; a hit keeps no books, an eviction is
+O(1), and a scan of cold links passes through `recent` and pushes out nobody.
 Unknown slugs live in `absent` alone and evict no link. All dictionaries are bounded, links also by bytes.
 
 Keys are canonical: the slug for the default domain, else `domain/slug`.
@@ -109,6 +110,7 @@ class Table:
             if entry is None:
                 return self._special.get(key)
             self._bytes["recent"] -= _cost(key, entry)
+            self._make_room_in_main()
         self._put_hot(key, entry)
         return entry
 
@@ -128,10 +130,10 @@ class Table:
                 self.evicted += 1
             self._special[key] = entry
             return
-        if self._is_full():
-            self._put_recent(key, entry)
-        else:
+        if self._plain < self._limit and self.size_bytes + _cost(key, entry) <= self._bytes_limit:
             self._put_hot(key, entry)
+        else:
+            self._put_recent(key, entry)
 
     def put_absent(self, key: bytes, now_s: float) -> None:
         """Takes a store's word that `key` is no link; the oldest such word goes at the limit."""
@@ -227,23 +229,14 @@ class Table:
                 if not self._stale[-1]:
                     self._stale.pop()
 
-    def _is_full(self) -> bool:
-        used_bytes = self._bytes["hot"] + self._bytes["warm"]
-        return len(self.hot) + len(self._warm) >= self._main_limit or used_bytes * 10 >= self._bytes_limit * 9
+    @property
+    def _plain(self) -> int:
+        """Entries that the limit counts."""
+        return len(self.hot) + len(self._warm) + len(self._recent)
 
     def _put_hot(self, key: bytes, entry: bytes) -> None:
-        while self._is_full():
-            self._evict()
         self.hot[key] = entry
         self._bytes["hot"] += _cost(key, entry)
-
-    def _evict(self) -> None:
-        """One entry goes: of those that were not asked for since the last turn, the one that came last."""
-        if not self._warm:
-            self._warm, self.hot = self.hot, {}
-            self._bytes["warm"], self._bytes["hot"] = self._bytes["hot"], 0
-        self._bytes["warm"] -= _cost(*self._warm.popitem())
-        self.evicted += 1
 
     def _put_recent(self, key: bytes, entry: bytes) -> None:
         self._recent[key] = entry
@@ -251,6 +244,24 @@ class Table:
         while len(self._recent) > self._recent_limit or self._bytes["recent"] * 10 > self._bytes_limit:
             self._bytes["recent"] -= _cost(*self._recent.popitem(last=False))
             self.evicted += 1
+        while self._plain > self._limit or self.size_bytes > self._bytes_limit:
+            self._leave_main()
+            self.evicted += 1
+
+    def _make_room_in_main(self) -> None:
+        """One of `warm` changes places with one of `recent`, where there is no more than their share for it."""
+        main_bytes = self._bytes["hot"] + self._bytes["warm"]
+        if len(self.hot) + len(self._warm) >= self._main_limit or main_bytes * 10 >= self._bytes_limit * 9:
+            self._put_recent(*self._leave_main())
+
+    def _leave_main(self) -> tuple[bytes, bytes]:
+        """The entry that goes: of those that were not asked for since the last turn, the one that came last."""
+        if not self._warm:
+            self._warm, self.hot = self.hot, {}
+            self._bytes["warm"], self._bytes["hot"] = self._bytes["hot"], 0
+        key, entry = self._warm.popitem()
+        self._bytes["warm"] -= _cost(key, entry)
+        return key, entry
 
 
 def _cost(key: bytes, entry: bytes) -> int:

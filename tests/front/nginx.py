@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.conftest import accepts
 from tests.front.service import wait_until
 
 __all__ = ["BINARY", "Nginx", "run_nginx"]
@@ -72,7 +73,7 @@ def run_nginx(folder: Path, upstream: str, *, buffers_requests: bool) -> Iterato
     command = [BINARY, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
     process = subprocess.Popen(command)
     try:
-        wait_until(lambda: process.poll() is not None or (folder / "in.sock").exists())
+        wait_until(lambda: process.poll() is not None or accepts(folder / "in.sock"))
         assert process.poll() is None, (folder / "error.log").read_text()
         yield Nginx(folder)
     finally:

@@ -79,6 +79,19 @@ def test_links_are_bounded_by_number_and_by_bytes() -> None:
         assert large.size_bytes <= limit * ENTRY_BYTES_MEAN
 
 
+def test_as_many_links_as_it_holds_all_stay_however_they_are_asked_for() -> None:
+    limit = 1_000
+    table = Table(limit)
+    names = [key(number) for number in range(limit)]
+    for number, name in enumerate(names):
+        table.put(name, entry(number))
+    rng = random.Random(1)
+    for _ in range(5):
+        rng.shuffle(names)
+        assert all(table.find(name) is not None for name in names)
+    assert (table.evicted, len(table.hot)) == (0, limit)
+
+
 def test_what_is_asked_for_stays_through_a_scan_of_cold_links() -> None:
     limit = 1_000
     table = Table(limit)
