@@ -11,7 +11,7 @@ May import: the standard library and `app.links` for what a link is.
     stale    what was known when the channel fell silent, in parts, the newest first: used only while no store answers
 
 While there is room, newcomers enter `hot`. Then they wait in `recent`, a tenth of the table, for which the others make
-room; one that is asked for again changes places with one of `warm`. When `warm` is empty, `hot` becomes `warm` (a turn).
+room; one that is asked for again changes places with one of `warm`. When `warm` is empty, `hot` becomes `warm`: a turn.
 So an entry stays as long as it is asked for once between two turns, or soon after; a hit keeps no books, an eviction is
 O(1), and a scan of cold links passes through `recent` and pushes out nobody.
 Unknown slugs live in `absent` alone and evict no link. All dictionaries are bounded, links also by bytes.
