@@ -35,8 +35,8 @@ VISITOR_FIELDS = frozenset(
 )
 
 HEADS_MAX = 32_768  # in each generation, as the others; 400 bytes each
-FIELDS_MAX = 32_768  # what three fields say together
-AGENTS_MAX = 65_536
+FIELDS_MAX = 20_480  # what three fields say together
+AGENTS_MAX = 20_480  # up to 900 bytes each
 AGENT_BYTES_MAX = 384  # of the 2,100 real agents in the list of crawlers the longest has 285
 REFERRER_BYTES_MAX = 512  # scheme, user, host
 HOST_BYTES_MAX = 48
