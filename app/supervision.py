@@ -5,7 +5,8 @@ a program that died so waits until another says something, as SIGCHLD ends no wa
 takes: docs/architecture.md.
 
     signal  -> a byte in a socket that the loop reads (signal.set_wakeup_fd): the wait ends
-    reap    -> what had lived for STEADY_S is started in the same turn; what dies at once is tried as supervisor does it
+    reap    -> what had lived for STEADY_S is started in the same turn; after what died at once the loop rests PAUSE_S,
+               so that it is tried a few times a second and not a few hundred
 
 May import: the standard library and supervisor.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from typing import Any
 
 from supervisor import supervisord
@@ -22,6 +24,7 @@ from supervisor.states import ProcessStates
 __all__ = ["PromptSupervisor"]
 
 STEADY_S = 1.0  # a program that dies sooner would be started again and again without a pause
+PAUSE_S = 0.25
 WAKE_BYTES_MAX = 4096
 
 
@@ -47,11 +50,17 @@ class PromptSupervisor(supervisord.Supervisor):  # type: ignore[misc]  # supervi
     def reap(self, once: bool = False, recursionguard: int = 0) -> None:
         """Notes the dead, and starts again what has to be."""
         super().reap(once, recursionguard)
+        is_hasty = False
         for group in self.process_groups.values():
             for process in group.processes.values():
-                lived_s = process.laststop - process.laststart
-                if process.get_state() == ProcessStates.EXITED and lived_s >= STEADY_S:
+                if process.get_state() != ProcessStates.EXITED:
+                    continue
+                if process.laststop - process.laststart >= STEADY_S:
                     process.transition()
+                elif time.time() - process.laststop < PAUSE_S:
+                    is_hasty = True
+        if is_hasty:
+            time.sleep(PAUSE_S)
 
 
 class _Wake:
