@@ -86,10 +86,10 @@ def _in_order(tree: Tree, running: list[dict[str, Any]]) -> list[str]:
 
 def _refuse_what_needs_a_start(tree: Tree, running: list[dict[str, Any]]) -> None:
     """Which programs there are is decided when supervisord starts."""
-    expected = {*tree.web_names, *tree.engines}
-    found = {
-        info["name"] for info in running if info["name"].startswith("web_") or info["group"] in ("redis", "mongod")
-    }
+    count = tree.settings.aggregators
+    aggregators = ["aggregator"] if count == 1 else [f"aggregator_{number}" for number in range(count)]
+    expected = {*tree.web_names, *tree.engines, *aggregators}
+    found = {info["name"] for info in running if info["group"] in ("web", "aggregator", "redis", "mongod")}
     if expected != found:
         changed = ", ".join(sorted(expected ^ found))
         raise CliError(f"settings that change which programs there are ({changed}) need: boltlink down, boltlink up")

@@ -30,10 +30,11 @@ def test_reload_renews_all_but_engines_with_new_settings(tree: Tree, tmp_path: P
     done = tree.command("reload")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "loud" in done.stderr
-    settings.write_text("BOLTLINK_WEB_PROCESSES=3\n")
-    done = tree.command("reload")
-    assert done.returncode == 1
-    assert "web_2" in done.stderr
+    for line, program in (("BOLTLINK_WEB_PROCESSES=3\n", "web_2"), ("BOLTLINK_AGGREGATORS=2\n", "aggregator_1")):
+        settings.write_text(line)
+        done = tree.command("reload")
+        assert done.returncode == 1
+        assert program in done.stderr
     assert tree.command("reload", "web_9").returncode == 1
     settings.write_text("BOLTLINK_LOG_LEVEL=debug\nBOLTLINK_UNKNOWN_HOSTS=404\n")
     assert tree.pids() == before
