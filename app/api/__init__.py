@@ -1,10 +1,12 @@
 """`/api/v1`: handlers, one routing table, the error format."""
 
+import re
 from collections.abc import Callable
 
 from tornado import web
 
 from app.api.handler import Services
+from app.api.parameters import PATH_PARAMETERS
 from app.api.routes import ROUTES
 from app.api.system import NotFoundHandler
 
@@ -15,7 +17,7 @@ def make_application(services: Services, on_request: Callable[[str, int, float],
     """Tornado's Application; `on_request(route, status, seconds)` counts."""
     options = {"services": services}
     return web.Application(
-        [(pattern, handler, options) for pattern, handler in ROUTES],
+        [(path_regex(path), handler, options) for path, handler in ROUTES],
         default_handler_class=NotFoundHandler,
         default_handler_args=options,
         log_function=lambda handler: None,
@@ -23,3 +25,8 @@ def make_application(services: Services, on_request: Callable[[str, int, float],
         cors_origins=services.settings.cors_origins,
         compress_response=False,
     )
+
+
+def path_regex(path: str) -> str:
+    """What matches the paths of a route; each name in braces is a group."""
+    return re.sub(r"\\{([a-z]+)\\}", lambda match: f"({PATH_PARAMETERS[match[1]].pattern})", re.escape(path))

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 from tornado import web
 
-from app.api.links import LinkBase, view
+from app.api.links import LinkBase, LinkView, view
+from app.api.operation import Answer, operation
 from app.api.problems import FieldError, decode_object, wrong_fields
-from app.api.wishes import Reading, read_link
+from app.api.wishes import NewLink, Reading, read_link
 from app.links import Link, SlugTakenError
 
 __all__ = ["BatchHandler"]
@@ -24,6 +27,26 @@ ROWS_MAX = 1_000
 BODY_BYTES_MAX = 8 * 1024 * 1024
 STEP_ROWS = 50  # 2 ms of the loop
 PASSWORDS_MAX = 50  # of one batch: 1.3 s in the threads that hash
+
+
+class NewLinks(msgspec.Struct):
+    """Bodies as for one link; every row is judged by itself."""
+
+    links: Annotated[list[NewLink], Meta(min_length=1, max_length=ROWS_MAX)]
+
+
+class RowResult(msgspec.Struct, kw_only=True):
+    """What became of a row: 201 and the link, or 409, 422 or 503 and why it was not made."""
+
+    status: int
+    link: LinkView | UnsetType = UNSET
+    errors: list[FieldError] | UnsetType = UNSET
+
+
+class RowResults(msgspec.Struct):
+    """In the order of the rows."""
+
+    results: list[RowResult]
 
 
 @web.stream_request_body
@@ -43,14 +66,18 @@ class BatchHandler(LinkBase):
         """A part of the body."""
         self._chunks.append(chunk)
 
+    @operation({200: Answer(RowResults)}, body=NewLinks)
     async def post(self) -> None:
-        """A result for each row: 201 and the link, or why it was not made."""
+        """Make many links.
+
+        Each row has a result of its own. The body may have 8 MiB, and at most 50 rows a password.
+        """
         rows = self._rows()
         self._passwords_left = PASSWORDS_MAX
-        results: list[dict[str, Any]] = []
+        results: list[RowResult] = []
         for start in range(0, len(rows), STEP_ROWS):
             results += await self._make(rows[start : start + STEP_ROWS])
-        self.answer({"results": results})
+        self.answer(RowResults(results))
 
     def _rows(self) -> list[Any]:
         self.check_media()
@@ -60,11 +87,11 @@ class BatchHandler(LinkBase):
             raise wrong_fields([FieldError("links", f"must be an array of 1 to {ROWS_MAX} links")])
         return rows
 
-    async def _make(self, rows: list[Any]) -> list[dict[str, Any]]:
+    async def _make(self, rows: list[Any]) -> list[RowResult]:
         catalog = self.services.catalog
         drafts: list[Link] = []
         may_rename: list[bool] = []
-        results: list[dict[str, Any] | None] = []
+        results: list[RowResult | None] = []
         for row in rows:
             reading = read_link(row, catalog.check_target)
             draft = await self._draft(reading)
@@ -93,14 +120,15 @@ class BatchHandler(LinkBase):
         return self.services.catalog.draft(target=reading.target, slug=reading.slug, domain=reading.domain, **fields)
 
 
-def _refusal(errors: list[FieldError]) -> dict[str, Any]:
-    return {"status": HTTPStatus.UNPROCESSABLE_ENTITY, "errors": errors}
+def _refusal(errors: list[FieldError]) -> RowResult:
+    return RowResult(status=HTTPStatus.UNPROCESSABLE_ENTITY, errors=errors)
 
 
-def _result(made: Link | Exception, public_url: str) -> dict[str, Any]:
+def _result(made: Link | Exception, public_url: str) -> RowResult:
     if isinstance(made, Link):
-        return {"status": HTTPStatus.CREATED, "link": view(made, public_url)}
+        return RowResult(status=HTTPStatus.CREATED, link=view(made, public_url))
     if isinstance(made, SlugTakenError):
-        return {"status": HTTPStatus.CONFLICT, "errors": [FieldError("slug", "is taken")]}
+        return RowResult(status=HTTPStatus.CONFLICT, errors=[FieldError("slug", "is taken")])
     # A store that failed in the middle: rows before are made, and a retry finds chosen slugs taken.
-    return {"status": HTTPStatus.SERVICE_UNAVAILABLE, "errors": [FieldError("", "a store does not answer right now")]}
+    away = [FieldError("", "a store does not answer right now")]
+    return RowResult(status=HTTPStatus.SERVICE_UNAVAILABLE, errors=away)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Literal, cast, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -121,7 +121,7 @@ def branch_faults(rules: Sequence[Rule], variants: Sequence[Variant]) -> Iterato
         )
 
 
-def show_rule(rule: Rule) -> dict[str, Any]:
+def show_rule(rule: Rule) -> RuleWish:
     """A rule as it would be posted."""
     when = rule.when
     shown = WhenWish(
@@ -137,12 +137,12 @@ def show_rule(rule: Rule) -> dict[str, Any]:
         weekdays=[DAYS[day - 1] for day in when.weekdays],
         timezone=when.timezone,
     )
-    return {"target": rule.target, "when": shown}
+    return RuleWish(rule.target, shown)
 
 
-def show_variant(variant: Variant) -> dict[str, Any]:
+def show_variant(variant: Variant) -> VariantWish:
     """A variant as it would be posted."""
-    return {"target": variant.target, "weight": variant.weight}
+    return VariantWish(variant.target, variant.weight)
 
 
 def _when_faults(when: WhenWish) -> Iterator[tuple[str, str]]:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated
 
 import msgspec
 
+from app.api.fields import MomentField, shown
 from app.api.handler import Handler
+from app.api.operation import Answer, operation
 from app.api.problems import FieldError, Problem, wrong_fields
 from app.links import Domain, DomainError, authority_of, normalise_domain
 
@@ -21,14 +23,35 @@ __all__ = ["DomainHandler", "DomainsHandler"]
 class NewDomain(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a POST."""
 
-    name: str
+    name: Annotated[str, shown("A host name; one that is not ASCII is encoded (IDNA).", "go.example.com")]
+
+
+class DomainView(msgspec.Struct):
+    """A further domain."""
+
+    name: Annotated[str, shown("Lower-case ASCII.", "go.example.com")]
+    created_at: MomentField
+
+
+class DomainList(msgspec.Struct):
+    """All further domains by name; the default one is not among them."""
+
+    items: list[DomainView]
 
 
 class DomainsHandler(Handler):
     """The collection."""
 
+    @operation(
+        {201: Answer(DomainView, headers=("Location",))},
+        body=NewDomain,
+        refuses={409: "The domain is known, or there are too many."},
+    )
     async def post(self) -> None:
-        """Adds a domain."""
+        """Add a domain.
+
+        Every process knows it within 5 seconds.
+        """
         assert self.key is not None
         wish = self.decode(NewDomain)
         try:
@@ -46,16 +69,18 @@ class DomainsHandler(Handler):
         self.set_header("Location", f"/api/v1/domains/{name}")
         self.answer(_view(domain), HTTPStatus.CREATED)
 
+    @operation({200: Answer(DomainList)})
     async def get(self) -> None:
-        """All domains by name, beside the default one."""
-        self.answer({"items": [_view(domain) for domain in await self.services.domains.store.list()]})
+        """List all further domains."""
+        self.answer(DomainList([_view(domain) for domain in await self.services.domains.store.list()]))
 
 
 class DomainHandler(Handler):
     """One domain."""
 
+    @operation({204: Answer()}, refuses={404: "There is no such domain.", 409: "It has links."})
     async def delete(self, name: str) -> None:
-        """Ends it; refused while it has links."""
+        """End a domain without links."""
         try:
             is_removed = await self.services.domains.store.remove(name.lower())
         except DomainError as error:
@@ -67,5 +92,5 @@ class DomainHandler(Handler):
         self.set_status(HTTPStatus.NO_CONTENT)
 
 
-def _view(domain: Domain) -> dict[str, Any]:
-    return {"name": domain.name, "created_at": datetime.fromtimestamp(domain.created, UTC)}
+def _view(domain: Domain) -> DomainView:
+    return DomainView(domain.name, datetime.fromtimestamp(domain.created, UTC))

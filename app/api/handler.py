@@ -27,6 +27,8 @@ from tornado import web
 from app.accounts import ApiKey, KeyRing
 from app.agents import network_of
 from app.api.cors import allowed_origin, cors_fields, preflight_fields
+from app.api.operation import operation_of
+from app.api.parameters import NoQuery, read_query
 from app.api.problems import FieldError, Problem, decode_body, decode_object, wrong_fields
 from app.feed import Hub
 from app.limits import Bucket, Grant, Limiter, Quota, Rate
@@ -69,6 +71,7 @@ class Handler(web.RequestHandler):
     is_public = False
     cost = 1
     key: ApiKey | None = None
+    _query: msgspec.Struct = NoQuery()
 
     def initialize(self, services: Services) -> None:
         self.services = services
@@ -93,9 +96,13 @@ class Handler(web.RequestHandler):
         self.set_header("X-Request-Id", self.request_id)
         if self.request.method == "OPTIONS":
             self._answer_preflight()
-        elif not self.is_public:
+            return
+        if not self.is_public:
             self.key = await self._caller()
             await self._pay(self.key)
+        declared = operation_of(type(self), self.request.method)
+        if declared is not None:
+            self._query = read_query(self.request.query_arguments, declared.query, is_strict=not self.is_public)
 
     def _answer_preflight(self) -> None:
         headers = self.request.headers
@@ -169,9 +176,13 @@ class Handler(web.RequestHandler):
         if media not in ("application/json", "application/x-www-form-urlencoded") and not media.endswith("+json"):
             raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be application/json.")
 
-    def domain_argument(self) -> str:
-        """The domain that the query names; "" is the default one. Raises Problem."""
-        text = self.get_query_argument("domain", "")
+    def query(self, kind: type[T]) -> T:
+        """The parameters of the query, as the method declares them."""
+        assert isinstance(self._query, kind)
+        return self._query
+
+    def domain_named(self, text: str) -> str:
+        """A domain of a query as links have it; "" is the default one. Raises Problem."""
         try:
             return normalise_domain(text) if text else ""
         except DomainError as error:
@@ -181,13 +192,6 @@ class Handler(web.RequestHandler):
         """Sends a JSON body."""
         self.set_status(status)
         self.write(msgspec.json.encode(body) + b"\n")
-
-    def whole_argument(self, name: str, default: int, least: int, most: int) -> int:
-        """A whole number from the query; raises Problem."""
-        text = self.get_query_argument(name, str(default))
-        if not text.isascii() or not text.isdigit() or not least <= int(text[:12]) <= most:
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name} must be a whole number from {least} to {most}.")
-        return int(text)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every failure becomes a problem document."""

@@ -13,7 +13,9 @@ import msgspec
 from msgspec import Meta
 
 from app.accounts import ApiKey, make_key
+from app.api.fields import MomentField, shown
 from app.api.handler import Handler
+from app.api.operation import Answer, operation
 from app.api.problems import Problem
 
 __all__ = ["KeyHandler", "KeysHandler"]
@@ -22,30 +24,58 @@ __all__ = ["KeyHandler", "KeysHandler"]
 class NewKey(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a POST."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    name: Annotated[str, Meta(min_length=1, max_length=100, description="What it is for.", examples=["ci"])]
+
+
+class KeyView(msgspec.Struct, kw_only=True):
+    """A key as it is listed."""
+
+    id: Annotated[str, Meta(description="The SHA-256 of the key, in hex.", pattern="^[0-9a-f]{64}$")]
+    name: str
+    prefix: Annotated[str, shown("How the key begins.", "blk_Zk3v")]
+    created_at: MomentField
+    revoked_at: MomentField | None
+
+
+class FreshKey(KeyView, kw_only=True):
+    """A key that was just made."""
+
+    key: Annotated[str, Meta(description="The key itself, shown this once.")]
+
+
+class KeyList(msgspec.Struct):
+    """All keys, the newest first, revoked ones included."""
+
+    items: list[KeyView]
 
 
 class KeysHandler(Handler):
     """The collection."""
 
+    @operation({201: Answer(FreshKey, headers=("Location",))}, body=NewKey)
     async def post(self) -> None:
-        """Makes a key."""
+        """Make a key."""
         wish = self.decode(NewKey)
         key = make_key(self.services.token)
         stored = await self.services.keys.add(key, wish.name)
         self.set_header("Location", f"/api/v1/keys/{stored.id}")
-        self.answer({**_view(stored), "key": key}, HTTPStatus.CREATED)
+        self.answer(FreshKey(**_view(stored), key=key), HTTPStatus.CREATED)
 
+    @operation({200: Answer(KeyList)})
     async def get(self) -> None:
-        """All keys, the newest first."""
-        self.answer({"items": [_view(key) for key in await self.services.keys.list()]})
+        """List all keys."""
+        self.answer(KeyList([KeyView(**_view(key)) for key in await self.services.keys.list()]))
 
 
 class KeyHandler(Handler):
     """One key."""
 
+    @operation({204: Answer()}, refuses={404: "There is no such key, or it was revoked before."})
     async def delete(self, digest: str) -> None:
-        """Revokes it."""
+        """Revoke a key.
+
+        It is refused everywhere within a second, and for ever.
+        """
         if not await self.services.keys.revoke(digest):
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such key.")
         self.clear_header("Content-Type")

@@ -10,16 +10,20 @@ import binascii
 import re
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from app.api.branches import show_rule, show_variant
+from app.api.branches import RuleWish, VariantWish, show_rule, show_variant
+from app.api.fields import DomainField, MomentField, SlugField, TagsField, TargetField, shown
 from app.api.handler import Handler
+from app.api.operation import Answer, operation
+from app.api.parameters import DomainName, LinkQuery
 from app.api.problems import FieldError, Problem, wrong_fields
-from app.api.wishes import Reading, read_change, read_link
+from app.api.wishes import LinkChange, NewLink, Reading, read_change, read_link
 from app.links import (
+    ORDERS,
     HasherBusyError,
     Link,
     LinkState,
@@ -32,6 +36,7 @@ from app.links import (
 
 __all__ = ["LinkHandler", "LinkView", "LinksHandler", "view"]
 
+NO_LINK = "There is no such link."
 PAGE_DEFAULT = 50
 PAGE_MAX = 500
 CHANGES_MAX = 4  # times that a change is tried while others change the same link
@@ -42,27 +47,51 @@ _ETAG = re.compile(r'(?:W/)?"(\d{1,19})"')
 class LinkView(msgspec.Struct, kw_only=True):
     """A link as the API shows it; `password` says whether there is one."""
 
-    slug: str
-    domain: str
-    short_url: str
-    target: str
-    state: str
+    slug: SlugField
+    domain: DomainField
+    short_url: Annotated[str, shown("Where visitors find it.", "https://sho.rt/http", format="uri")]
+    target: TargetField
+    state: LinkState
     code: int
-    created_at: datetime
-    starts_at: datetime | None
-    expires_at: datetime | None
+    created_at: MomentField
+    starts_at: MomentField | None
+    expires_at: MomentField | None
     max_visits: int | None
-    visits: int
+    visits: Annotated[int, Meta(description="Those that `max_visits` counts.")]
     password: bool
-    tags: list[str]
+    tags: TagsField
     title: str
     notes: str
     forward_query: bool
     forward_path: bool
-    rules: list[dict[str, Any]]
-    variants: list[dict[str, Any]]
-    clicks: int
-    version: int
+    rules: list[RuleWish]
+    variants: list[VariantWish]
+    clicks: Annotated[int, Meta(description="Of people, as the statistics count them; a minute old at most.")]
+    version: Annotated[int, Meta(description="What `ETag` shows; it never falls for a slug.")]
+
+
+class LinkPage(msgspec.Struct):
+    """Some links in order; `next_cursor` is null on the last page."""
+
+    items: list[LinkView]
+    next_cursor: str | None
+
+
+class ListQuery(msgspec.Struct):
+    """Which links, and in what order."""
+
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX, description="How many on a page.")] = PAGE_DEFAULT
+    cursor: Annotated[str, Meta(description="A `next_cursor`: the page that follows.")] = ""
+    q: Annotated[str, Meta(description="Whole words of the slug, the title or the target's host.")] = ""
+    tag: Annotated[str, Meta(description="Only links with this tag.", examples=["rfc"])] = ""
+    domain: DomainName | None = None
+    sort: Annotated[
+        str,
+        shown(
+            "The order. `-created` goes with `q`, `tag` and `domain`, `-clicks` with `tag`, `slug` with `domain`.",
+            enum=list(ORDERS),
+        ),
+    ] = "-created"
 
 
 def view(link: Link, public_url: str) -> LinkView:
@@ -72,7 +101,7 @@ def view(link: Link, public_url: str) -> LinkView:
         domain=link.domain,
         short_url=short_url(link, public_url),
         target=link.target,
-        state=link.state.value,
+        state=link.state,
         code=link.code,
         created_at=_time(link.created),
         starts_at=None if link.starts is None else _time(link.starts),
@@ -124,8 +153,13 @@ class LinkBase(Handler):
 class LinksHandler(LinkBase):
     """The collection."""
 
+    @operation(
+        {201: Answer(LinkView, headers=("Location", "ETag"))},
+        body=NewLink,
+        refuses={409: "The slug is taken."},
+    )
     async def post(self) -> None:
-        """Makes a link."""
+        """Make a link."""
         assert self.key is not None
         catalog = self.services.catalog
         reading = read_link(self.decode_object(), catalog.check_target)
@@ -146,36 +180,46 @@ class LinksHandler(LinkBase):
         self.set_header("ETag", f'"{link.version}"')
         self.answer(view(link, self.services.settings.public_url), HTTPStatus.CREATED)
 
+    @operation({200: Answer(LinkPage)}, query=ListQuery)
     async def get(self) -> None:
-        """A page of links, the newest first unless `sort` says otherwise."""
-        limit = self.whole_argument("limit", PAGE_DEFAULT, 1, PAGE_MAX)
-        after = _read_cursor(self.get_query_argument("cursor", ""))
+        """A page of links.
+
+        The newest come first unless `sort` says otherwise. Pages are stable while links come and go.
+        """
+        query = self.query(ListQuery)
+        after = _read_cursor(query.cursor)
         try:
-            listing = Listing(
-                self.get_query_argument("sort", "-created"),
-                tag=self.get_query_argument("tag", ""),
-                search=self.get_query_argument("q", ""),
-                domain=self.get_query_argument("domain", None),
-            )
-            page = await self.services.links.page(listing, limit=limit, after=after)
+            listing = Listing(query.sort, tag=query.tag, search=query.q, domain=query.domain)
+            page = await self.services.links.page(listing, limit=query.limit, after=after)
         except ListingError as error:
             raise wrong_fields([FieldError(error.field, str(error))]) from error
         public_url = self.services.settings.public_url
         following = None if page.following is None else _make_cursor(page.following)
-        self.answer({"items": [view(link, public_url) for link in page.items], "next_cursor": following})
+        self.answer(LinkPage([view(link, public_url) for link in page.items], following))
 
 
 class LinkHandler(LinkBase):
     """One link."""
 
+    @operation({200: Answer(LinkView, headers=("ETag",))}, query=LinkQuery, refuses={404: NO_LINK})
     async def get(self, slug: str) -> None:
-        """Shows it."""
+        """Show a link."""
         link = await self._find(slug)
         self.set_header("ETag", f'"{link.version}"')
         self.answer(view(link, self.services.settings.public_url))
 
+    @operation(
+        {200: Answer(LinkView, headers=("ETag",))},
+        query=LinkQuery,
+        body=LinkChange,
+        refuses={404: NO_LINK, 409: "Others are changing the same link all the time."},
+        is_conditional=True,
+    )
     async def patch(self, slug: str) -> None:
-        """Changes the fields that the body holds; with If-Match, only at that version."""
+        """Change a link.
+
+        Fields that are left out stay. Every process has heard of the change before it is answered.
+        """
         version = self._wanted_version()
         wish = self.decode_object()
         password: dict[str, Any] | None = None
@@ -195,9 +239,13 @@ class LinkHandler(LinkBase):
                 return
         raise Problem(HTTPStatus.CONFLICT, "Others are changing this link right now.")
 
+    @operation({204: Answer()}, query=LinkQuery, refuses={404: NO_LINK}, is_conditional=True)
     async def delete(self, slug: str) -> None:
-        """Ends it everywhere before answering; with If-Match, only at that version."""
-        key = join_key(self.domain_argument(), slug)
+        """End a link.
+
+        It has ended everywhere before this is answered; its slug may be taken again.
+        """
+        key = join_key(self.domain_named(self.query(LinkQuery).domain), slug)
         version = self._wanted_version()
         if await self.services.catalog.delete(key, version=version) is None:
             raise _outdated(await self._find(slug))
@@ -205,9 +253,9 @@ class LinkHandler(LinkBase):
         self.set_status(HTTPStatus.NO_CONTENT)
 
     async def _find(self, slug: str) -> Link:
-        link = await self.services.links.get(join_key(self.domain_argument(), slug))
+        link = await self.services.links.get(join_key(self.domain_named(self.query(LinkQuery).domain), slug))
         if link is None or link.state is LinkState.DELETED:
-            raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
+            raise Problem(HTTPStatus.NOT_FOUND, NO_LINK)
         return link
 
     def _wanted_version(self) -> int | None:

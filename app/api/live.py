@@ -8,11 +8,16 @@ May import: feed, links.
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta
 from pymongo.errors import PyMongoError
 from tornado.iostream import StreamClosedError
 
 from app.api.handler import Handler
+from app.api.operation import Answer, operation
+from app.api.parameters import DomainName
 from app.api.problems import FieldError, Problem, wrong_fields
 from app.feed import ALL_LINKS, FullError, Stream
 from app.links import join_key
@@ -26,13 +31,29 @@ _FIRST = b"retry: 1000\n: visits as they are counted\n\n"  # a browser comes aga
 _BEAT = b": beat\n\n"
 
 
+class LiveQuery(msgspec.Struct):
+    """Whose visits."""
+
+    slug: Annotated[str, Meta(description="Of this link alone; left out: of all links.", examples=["http"])] = ""
+    domain: DomainName = ""
+
+
 class LiveHandler(Handler):
     """A stream of visits."""
 
     stream: Stream | None = None
 
+    @operation(
+        {
+            200: Answer(
+                media=("text/event-stream",), says="Events `visit`, `sampled` and `lost`, until somebody ends it."
+            )
+        },
+        query=LiveQuery,
+        refuses={404: "There is no such link.", 503: "A store does not answer, or too many streams are open."},
+    )
     async def get(self) -> None:
-        """Until somebody ends it."""
+        """Watch visits as they are counted."""
         link = await self._link()
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("X-Accel-Buffering", "no")  # nginx would hold it back
@@ -59,12 +80,12 @@ class LiveHandler(Handler):
             self.stream.end()
 
     async def _link(self) -> int:
-        slug = self.get_query_argument("slug", "")
-        if not slug:
-            if self.get_query_argument("domain", ""):
+        query = self.query(LiveQuery)
+        if not query.slug:
+            if query.domain:
                 raise wrong_fields([FieldError("domain", "needs a slug")])
             return ALL_LINKS
-        link = await self.services.links.get(join_key(self.domain_argument(), slug))
+        link = await self.services.links.get(join_key(self.domain_named(query.domain), query.slug))
         if link is None:
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
         return link.link

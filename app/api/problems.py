@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-__all__ = ["FieldError", "Problem", "decode_body", "decode_object", "field_errors", "wrong_fields"]
+__all__ = ["FieldError", "Problem", "decode_body", "decode_object", "explain", "field_errors", "wrong_fields"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -80,9 +80,9 @@ def decode_object(body: bytes) -> dict[str, Any]:
     return data
 
 
-def wrong_fields(errors: Sequence[FieldError]) -> Problem:
+def wrong_fields(errors: Sequence[FieldError], detail: str = "Some fields cannot be used.") -> Problem:
     """The problem with these fields."""
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Some fields cannot be used.", errors)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors)
 
 
 def field_errors(data: dict[str, Any], kind: type[msgspec.Struct]) -> Iterator[FieldError]:
@@ -95,7 +95,23 @@ def field_errors(data: dict[str, Any], kind: type[msgspec.Struct]) -> Iterator[F
         try:
             msgspec.convert(value, known[name].type)
         except msgspec.ValidationError as error:
-            yield FieldError(name, str(error).replace(" - at `$", " at `"))
+            yield FieldError(name, explain(error, known[name].type))
     for name, field in known.items():
         if name not in data and field.required:
             yield FieldError(name, "is required")
+
+
+def explain(error: Exception, kind: Any) -> str:
+    """What is wrong with a value of `kind`; of a choice, what may be chosen."""
+    message = str(error)
+    choices = _choices(kind)
+    if choices and message.startswith("Invalid enum value") and " - at " not in message:
+        return "must be one of " + ", ".join(choices)
+    return message.replace(" - at `$", " at `")
+
+
+def _choices(kind: Any) -> list[str]:
+    """The words of a Literal, also where it is one of several types, or has notes."""
+    if get_origin(kind) is Literal:
+        return [str(word) for word in get_args(kind)]
+    return next(filter(None, map(_choices, get_args(kind))), [])

@@ -1,6 +1,6 @@
-"""The whole HTTP surface beside redirects, on one screen.
+"""The whole HTTP surface beside redirects, on one screen. What stands in braces: `app.api.parameters.PATH_PARAMETERS`.
 
-May import: the handlers.
+What a route takes and answers is declared beside its handler's methods (`app.api.operation`). May import: the handlers.
 """
 
 from __future__ import annotations
@@ -16,21 +16,19 @@ from app.api.system import HealthHandler, ReadyHandler, RobotsHandler, RootHandl
 
 __all__ = ["ROUTES"]
 
-_SLUG = r"([A-Za-z0-9_-]{1,64})"
-
 ROUTES: list[tuple[str, type[Handler]]] = [
-    (r"/", RootHandler),
-    (r"/health", HealthHandler),
-    (r"/ready", ReadyHandler),
-    (r"/robots\.txt", RobotsHandler),
-    (r"/api/v1/links", LinksHandler),
-    (r"/api/v1/links/batch", BatchHandler),
-    (rf"/api/v1/links/{_SLUG}", LinkHandler),
-    (rf"/api/v1/links/{_SLUG}/stats", LinkStatsHandler),
-    (r"/api/v1/stats", StatsHandler),
-    (r"/api/v1/live", LiveHandler),
-    (r"/api/v1/domains", DomainsHandler),
-    (r"/api/v1/domains/([A-Za-z0-9.-]{1,253})", DomainHandler),
-    (r"/api/v1/keys", KeysHandler),
-    (r"/api/v1/keys/([0-9a-f]{64})", KeyHandler),
+    ("/", RootHandler),
+    ("/health", HealthHandler),
+    ("/ready", ReadyHandler),
+    ("/robots.txt", RobotsHandler),
+    ("/api/v1/links", LinksHandler),
+    ("/api/v1/links/batch", BatchHandler),
+    ("/api/v1/links/{slug}", LinkHandler),
+    ("/api/v1/links/{slug}/stats", LinkStatsHandler),
+    ("/api/v1/stats", StatsHandler),
+    ("/api/v1/live", LiveHandler),
+    ("/api/v1/domains", DomainsHandler),
+    ("/api/v1/domains/{domain}", DomainHandler),
+    ("/api/v1/keys", KeysHandler),
+    ("/api/v1/keys/{key}", KeyHandler),
 ]

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
+from msgspec import Meta
+
 from app.analytics import ALL, BehindError, LostRaceError, Range, RangeError, Stats, erase, read_stats, scope_id
+from app.api.fields import shown
 from app.api.handler import Handler
+from app.api.operation import Answer, operation
+from app.api.parameters import DomainName, LinkQuery
 from app.api.problems import FieldError, Problem
-from app.api.tables import TABLES, stats_csv
+from app.api.tables import Table, stats_csv
 from app.links import join_key
 
 __all__ = ["LinkStatsHandler", "StatsHandler"]
@@ -21,6 +28,48 @@ __all__ = ["LinkStatsHandler", "StatsHandler"]
 #: Days that are shown by default, by unit.
 DEFAULT_DAYS = {"minute": 1, "hour": 7, "day": 30, "week": 182, "month": 365}
 RETRY_AFTER_S = 10
+Unit = Literal["minute", "hour", "day", "week", "month"]
+_MOMENT = {"anyOf": [{"format": "date"}, {"format": "date-time"}]}
+
+
+class RangeQuery(msgspec.Struct, kw_only=True):
+    """What time, and how it is shown."""
+
+    start: Annotated[
+        str, shown("A date or time; without an offset in `tz`. Left out: so that there are some points.", **_MOMENT)
+    ] = msgspec.field(default="", name="from")
+    end: Annotated[str, shown("A date or time that is not included; left out: now.", **_MOMENT)] = msgspec.field(
+        default="", name="to"
+    )
+    unit: Annotated[Unit, Meta(description="At most 5,000 of them; weeks begin on Monday.")] = "day"
+    tz: Annotated[str, shown("An IANA time zone: units begin where its clock says so.", "Europe/Berlin")] = "UTC"
+    compare: Annotated[Literal["previous"], Meta(description="Also the period before, as long.")] | None = None
+    format: Annotated[Literal["json", "csv"], Meta(description="By default as `Accept` says.")] | None = None
+    of: Annotated[Table, Meta(description="Which table a CSV holds.")] = "series"
+
+
+class LinkStatsQuery(RangeQuery, kw_only=True):
+    """As above, and where the link lives."""
+
+    domain: DomainName = ""
+
+
+class ScopeQuery(RangeQuery, kw_only=True):
+    """As above, and of which links; at most one of the three."""
+
+    tag: Annotated[str, Meta(description="Of those with this tag.", examples=["rfc"])] | None = None
+    domain: Annotated[str, Meta(description="Of those of this domain; empty: of the default one.")] | None = None
+    user: Annotated[str, Meta(description="Of those of this user.")] | None = None
+
+
+class Erased(msgspec.Struct):
+    """What may still come."""
+
+    detail: str
+
+
+SHOWN = {200: Answer(Stats, media=("text/csv",), headers=("Content-Disposition",))}
+TOO_LATE = "A store does not answer, or rollup has rested for an hour."
 
 
 class _StatsHandler(Handler):
@@ -28,18 +77,16 @@ class _StatsHandler(Handler):
 
     cost = 5
 
-    async def show(self, subject: int, name: str) -> None:
+    async def show(self, subject: int, name: str, query: RangeQuery) -> None:
         """Answers with the statistics of a link or scope, of which a file would be called `name`."""
-        compare = self._choice("compare", ("", "previous")) == "previous"
-        is_csv = self._choice("format", ("json", "csv") if not self._accepts_csv() else ("csv", "json")) == "csv"
-        table = self._choice("of", TABLES)
+        is_csv = query.format == "csv" if query.format is not None else self._accepts_csv()
         try:
             stats = await read_stats(
                 self.services.database,
                 subject,
-                self._range(),
+                self._range(query),
                 now_s=self.services.now_s(),
-                compare=compare,
+                compare=query.compare is not None,
                 orphans=subject == ALL,
             )
         except RangeError as error:
@@ -49,11 +96,11 @@ class _StatsHandler(Handler):
             detail = "Rollup has not worked for a while: see boltlink status."
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers) from error
         if is_csv:
-            self._answer_csv(stats, table, name)
+            self._answer_csv(stats, query.of, name)
         else:
             self.answer(stats)
 
-    def _answer_csv(self, stats: Stats, table: str, name: str) -> None:
+    def _answer_csv(self, stats: Stats, table: Table, name: str) -> None:
         self.set_header("Content-Type", "text/csv; charset=utf-8; header=present")
         self.set_header("Content-Disposition", f'attachment; filename="{name}-{table}.csv"')
         self.write(stats_csv(stats, table))
@@ -62,59 +109,47 @@ class _StatsHandler(Handler):
         accepted = [media.partition(";")[0].strip() for media in self.request.headers.get("Accept", "").split(",")]
         return "text/csv" in accepted and "application/json" not in accepted
 
-    def _choice(self, name: str, words: tuple[str, ...]) -> str:
-        """One of some words; the first is what no argument means. Raises Problem."""
-        word = self.get_query_argument(name, words[0])
-        if word not in words:
-            raise _wrong(name, "must be one of " + ", ".join(word for word in words if word))
-        return word
-
-    def _range(self) -> Range:
-        """The range of the query; by default up to now. Raises Problem, RangeError."""
-        zone = self._zone()
-        unit = self.get_query_argument("unit", "day")
-        days = DEFAULT_DAYS.get(unit, 1)
-        end, start = self._moment("to", zone), self._moment("from", zone)
+    def _range(self, query: RangeQuery) -> Range:
+        """The range of a query; by default up to now. Raises Problem, RangeError."""
+        zone = _zone(query.tz)
+        days = DEFAULT_DAYS[query.unit]
+        end, start = _moment("to", query.end, zone), _moment("from", query.start, zone)
         if end is None:
             end = datetime.fromtimestamp(self.services.now_s(), zone) + timedelta(seconds=1)
             today = end.replace(hour=0, minute=0, second=0, microsecond=0)
             start = start or today - timedelta(days=days - 1)
-        return Range.make(start or end - timedelta(days=days), end, unit, zone)
-
-    def _zone(self) -> ZoneInfo:
-        name = self.get_query_argument("tz", "UTC")
-        try:
-            return ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise _wrong("tz", "must be a time zone of the IANA database, such as Europe/Berlin") from None
-
-    def _moment(self, name: str, zone: ZoneInfo) -> datetime | None:
-        """A date or time of the query; one without offset is in `zone`."""
-        text = self.get_query_argument(name, "")
-        if not text:
-            return None
-        try:
-            moment = datetime.fromisoformat(text.replace(" ", "+"))
-            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
-            moment.astimezone(UTC)
-        except (ValueError, OverflowError):
-            raise _wrong(name, "must be a date or time such as 2026-01-31 or 2026-01-31T12:00:00Z") from None
-        return moment
+        return Range.make(start or end - timedelta(days=days), end, query.unit, zone)
 
 
 class LinkStatsHandler(_StatsHandler):
     """One link's statistics."""
 
+    @operation(SHOWN, query=LinkStatsQuery, refuses={404: "There is no such link.", 503: TOO_LATE})
     async def get(self, slug: str) -> None:
-        """By default the last 30 days, by day, in UTC."""
-        link = await self.services.links.get(join_key(self.domain_argument(), slug))
+        """Show the statistics of a link.
+
+        By default of the last 30 days, by day, in UTC. Costs 5.
+        """
+        query = self.query(LinkStatsQuery)
+        link = await self.services.links.get(join_key(self.domain_named(query.domain), slug))
         if link is None:
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
-        await self.show(link.link, slug)
+        await self.show(link.link, slug, query)
 
+    @operation(
+        {
+            204: Answer(says="Nothing of them is stored any more."),
+            202: Answer(Erased, says="Erased; clicks of today that a node has not counted yet may still come."),
+        },
+        query=LinkQuery,
+        refuses={404: "There was never such a link.", 503: "A store does not answer, or others write them right now."},
+    )
     async def delete(self, slug: str) -> None:
-        """Erases them, of a deleted link too; answers when nothing is stored any more."""
-        key = join_key(self.domain_argument(), slug)
+        """Erase the statistics of a link.
+
+        Of a deleted link too. Sums over many links keep their counts, which name no link.
+        """
+        key = join_key(self.domain_named(self.query(LinkQuery).domain), slug)
         link = (await self.services.links.find_many([key])).get(key)
         if link is None:
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
@@ -128,23 +163,49 @@ class LinkStatsHandler(_StatsHandler):
             self.set_status(HTTPStatus.NO_CONTENT)
             return
         pending = "Erased; clicks of today that a node has not counted yet may still come."
-        self.answer({"detail": pending}, HTTPStatus.ACCEPTED)
+        self.answer(Erased(pending), HTTPStatus.ACCEPTED)
 
 
 class StatsHandler(_StatsHandler):
     """Statistics of all links together, or of those of a domain, of a user or with a tag."""
 
+    @operation(SHOWN, query=ScopeQuery, refuses={503: TOO_LATE})
     async def get(self) -> None:
-        """By default of all."""
-        names = [name for name in ("tag", "domain", "user") if self.get_query_argument(name, None) is not None]
+        """Show the statistics of many links.
+
+        Of all together, with visits to slugs that do not exist; or of those with a tag, of a domain, or of a user.
+        """
+        query = self.query(ScopeQuery)
+        names = [name for name in ("tag", "domain", "user") if getattr(query, name) is not None]
         if len(names) > 1:
             raise _wrong(names[1], f"cannot be combined with {names[0]}")
         if not names:
-            await self.show(ALL, "all")
+            await self.show(ALL, "all", query)
             return
         kind = names[0]
-        value = self.domain_argument() if kind == "domain" else self.get_query_argument(kind)
-        await self.show(scope_id(kind, value), kind)
+        value = getattr(query, kind)
+        value = self.domain_named(value) if kind == "domain" else value
+        await self.show(scope_id(kind, value), kind, query)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise _wrong("tz", "must be a time zone of the IANA database, such as Europe/Berlin") from None
+
+
+def _moment(name: str, text: str, zone: ZoneInfo) -> datetime | None:
+    """A date or time of the query; one without offset is in `zone`."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+        moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _wrong(name, "must be a date or time such as 2026-01-31 or 2026-01-31T12:00:00Z") from None
+    return moment
 
 
 def _wrong(field: str, message: str) -> Problem:

@@ -6,8 +6,13 @@ May import: observe.
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
 from app.api.handler import Handler
+from app.api.operation import Answer, operation
 from app.api.problems import Problem
 
 __all__ = ["HealthHandler", "NotFoundHandler", "ReadyHandler", "RobotsHandler", "RootHandler"]
@@ -15,6 +20,32 @@ __all__ = ["HealthHandler", "NotFoundHandler", "ReadyHandler", "RobotsHandler", 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>BoltLink</title><h1>BoltLink</h1><p>A URL shortener runs here. The API is at <code>/api/v1</code>.</p></html>
 """
+
+
+class HealthReport(msgspec.Struct, kw_only=True):
+    """The state of one process; there is more in it, for people."""
+
+    status: Literal["ok", "draining"]
+    parts: Annotated[dict[str, str], Meta(description="`ok`, or why not, of each store.")]
+    program: str
+    hot_path: str | UnsetType = UNSET
+    breakers: dict[str, str] | UnsetType = UNSET
+    channel: str | UnsetType = UNSET
+    hot_links: int | UnsetType = UNSET
+    journal: dict[str, Any] | UnsetType = UNSET
+
+
+class Readiness(msgspec.Struct, kw_only=True):
+    """Whether traffic shall come here."""
+
+    ready: bool
+    reason: str | UnsetType = UNSET
+
+
+class ReadyQuery(msgspec.Struct):
+    """What is asked."""
+
+    degraded: Annotated[Literal["ok"], Meta(description="Whether redirects can be served, no more.")] | None = None
 
 
 class PublicHandler(Handler):
@@ -26,17 +57,28 @@ class PublicHandler(Handler):
 class HealthHandler(PublicHandler):
     """Does this process work?"""
 
+    @operation({200: Answer(HealthReport)})
     async def get(self) -> None:
-        """200 while it does, with the state of each part."""
+        """Show how this process is.
+
+        200 while it works, with the state of each part.
+        """
         self.answer(await self.services.health.report())
 
 
 class ReadyHandler(PublicHandler):
     """Shall traffic come here?"""
 
+    @operation(
+        {200: Answer(Readiness), 503: Answer(Readiness, says="No; `reason` says why.")},
+        query=ReadyQuery,
+    )
     async def get(self) -> None:
-        """200 or 503 with the reason; `?degraded=ok` asks for redirects alone."""
-        degraded_ok = self.get_query_argument("degraded", "") == "ok"
+        """Ask whether traffic shall come here.
+
+        200 when MongoDB and Redis answer and the process does not end.
+        """
+        degraded_ok = self.query(ReadyQuery).degraded is not None
         is_ready, body = await self.services.health.ready(degraded_ok=degraded_ok)
         self.answer(body, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -44,8 +86,9 @@ class ReadyHandler(PublicHandler):
 class RootHandler(PublicHandler):
     """The public address itself."""
 
+    @operation({200: Answer(media=("text/html",))})
     async def get(self) -> None:
-        """Says what runs here."""
+        """Say what runs here."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.write(_PAGE)
 
@@ -53,8 +96,9 @@ class RootHandler(PublicHandler):
 class RobotsHandler(PublicHandler):
     """What crawlers may fetch: everything, because a short link is only as public as its target."""
 
+    @operation({200: Answer(media=("text/plain",))})
     async def get(self) -> None:
-        """The robots policy."""
+        """Tell crawlers what they may fetch."""
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.write("User-agent: *\nDisallow: /api/\n")
 

@@ -10,21 +10,21 @@ import csv
 import io
 from collections.abc import Iterable
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import UNSET
 
-from app.analytics import BREAKDOWNS, Stats
+from app.analytics import Stats
 
-__all__ = ["TABLES", "stats_csv"]
+__all__ = ["Table", "stats_csv"]
 
 #: The series first, then every breakdown of `Stats`.
-TABLES = ("series", *BREAKDOWNS)
+Table = Literal["series", "referrers", "countries", "devices", "os", "browsers", "languages", "bot_names", "variants"]
 _FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def stats_csv(stats: Stats, table: str) -> str:
-    """One of TABLES; the series has the previous period beside it, if it was asked for."""
+def stats_csv(stats: Stats, table: Table) -> str:
+    """One table; the series has the previous period beside it, if it was asked for."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerows(_series(stats) if table == "series" else _breakdown(stats, table))

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
+from app.api import fields
 from app.api.branches import Rules, Variants, branch_faults, read_rule, read_target
 from app.api.problems import FieldError, field_errors
 from app.links import (
@@ -32,32 +33,41 @@ from app.links import (
 )
 from app.redirect import REDIRECT_CODES
 
-__all__ = ["LinkWish", "Reading", "read_change", "read_link"]
+__all__ = ["LinkChange", "LinkWish", "NewLink", "Reading", "read_change", "read_link"]
 
-VISITS_MAX = 10**12
 _NAMES = ("title", "notes", "forward_query", "forward_path", "max_visits", "code")
-Tag = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
-class LinkWish(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Every field that a body may hold."""
+class LinkChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What shall change of a link; null takes away what a link need not have."""
 
-    target: str | UnsetType = UNSET
-    slug: str | UnsetType | None = UNSET
-    domain: str | UnsetType = UNSET
-    state: Literal["active", "disabled", "banned"] | UnsetType = UNSET
-    code: int | UnsetType = UNSET
-    starts_at: datetime | UnsetType | None = UNSET
-    expires_at: datetime | UnsetType | None = UNSET
-    max_visits: Annotated[int, Meta(ge=1, le=VISITS_MAX)] | UnsetType | None = UNSET
-    password: str | UnsetType | None = UNSET
-    tags: Annotated[list[Tag], Meta(max_length=32)] | UnsetType = UNSET
-    title: Annotated[str, Meta(max_length=500)] | UnsetType = UNSET
-    notes: Annotated[str, Meta(max_length=10_000)] | UnsetType = UNSET
-    forward_query: bool | UnsetType = UNSET
-    forward_path: bool | UnsetType = UNSET
+    target: fields.TargetField | UnsetType = UNSET
+    state: fields.StateField | UnsetType = UNSET
+    code: fields.CodeField | UnsetType = UNSET
+    starts_at: fields.StartField | UnsetType | None = UNSET
+    expires_at: fields.EndField | UnsetType | None = UNSET
+    max_visits: fields.VisitsField | UnsetType | None = UNSET
+    password: fields.PasswordField | UnsetType | None = UNSET
+    tags: fields.TagsField | UnsetType = UNSET
+    title: fields.TitleField | UnsetType = UNSET
+    notes: fields.NotesField | UnsetType = UNSET
+    forward_query: fields.ForwardQueryField | UnsetType = UNSET
+    forward_path: fields.ForwardPathField | UnsetType = UNSET
     rules: Rules | UnsetType = UNSET
     variants: Variants | UnsetType = UNSET
+
+
+class LinkWish(LinkChange, kw_only=True):
+    """Every field that a body may hold."""
+
+    slug: fields.SlugField | UnsetType | None = UNSET
+    domain: fields.DomainField | UnsetType = UNSET
+
+
+class NewLink(LinkWish, kw_only=True):
+    """What a new link shall be; all but the target may be left out."""
+
+    target: fields.TargetField
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from app.links.cache import CHANNEL, LinkCache, decode_message, encode_message
 from app.links.catalog import Catalog
 from app.links.changes import ChangeFeed, HistoryLostError
 from app.links.domains import DOMAINS, Domain, DomainError, DomainStore, DomainWatch, normalise_domain
-from app.links.listing import Listing, ListingError, Page, Place
+from app.links.listing import ORDERS, Listing, ListingError, Page, Place
 from app.links.model import Cached, CachedLink, Link, LinkState, StoredLink, join_key, split_key
 from app.links.passwords import HasherBusyError, PasswordError, PasswordHasher, check_password
 from app.links.slugs import SlugError, check_slug
@@ -18,6 +18,7 @@ __all__ = [
     "DOMAINS",
     "INDEXES",
     "LINKS",
+    "ORDERS",
     "RULES_MAX",
     "VARIANTS_MAX",
     "WEIGHT_MAX",

@@ -1,0 +1,105 @@
+"""Parameters of a request: those of its query as a Struct, and what may stand in a path.
+
+In: the raw arguments of a query. Out: a Struct of the kind that was declared, or every parameter that cannot be used.
+A parameter that is given twice is refused: two readers of the request might each take another one.
+Pure. May import: problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from app.api.problems import FieldError, explain, wrong_fields
+
+__all__ = ["PATH_PARAMETERS", "DomainName", "LinkQuery", "NoQuery", "PathParameter", "read_query"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+DomainName = Annotated[
+    str,
+    Meta(
+        description="One of the further domains; left out or empty: the default domain.",
+        max_length=253,
+        examples=["go.example.com"],
+    ),
+]
+
+
+class NoQuery(msgspec.Struct):
+    """No parameter."""
+
+
+class LinkQuery(msgspec.Struct):
+    """Where the link of the path lives."""
+
+    domain: DomainName = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PathParameter:
+    """What `{name}` in a route stands for: a regular expression, and what readers are told."""
+
+    pattern: str
+    says: str
+    example: str
+
+
+#: Every name in braces that a route may have.
+PATH_PARAMETERS = {
+    "slug": PathParameter(r"[A-Za-z0-9_-]{1,64}", "The link's slug.", "launch"),
+    "domain": PathParameter(r"[A-Za-z0-9.-]{1,253}", "The domain's name.", "go.example.com"),
+    "key": PathParameter(r"[0-9a-f]{64}", "The key's id, as its making and lists show it.", "5f" * 32),
+}
+
+
+def read_query(arguments: Mapping[str, Sequence[bytes]], kind: type[T], *, is_strict: bool) -> T:
+    """The parameters of a query.
+
+    Args:
+        is_strict: whether unknown ones are refused.
+
+    Raises:
+        Problem: 422 with every parameter that cannot be used.
+    """
+    errors: list[FieldError] = []
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    values: dict[str, Any] = {}
+    for name, given in arguments.items():
+        if name in fields:
+            try:
+                values[name] = _read(given, fields[name].type)
+            except ValueError as error:
+                errors.append(FieldError(name, explain(error, fields[name].type)))
+        elif is_strict:
+            errors.append(FieldError(_shown(name), "is no parameter here"))
+    errors += _missing(fields, arguments)
+    if errors:
+        raise wrong_fields(errors, "Some parameters cannot be used.")
+    return msgspec.convert(values, kind)
+
+
+def _read(given: Sequence[bytes], kind: Any) -> Any:
+    """One parameter's value; raises ValueError, as msgspec.ValidationError is one."""
+    if len(given) > 1:
+        raise ValueError("is given more than once")
+    try:
+        text = given[0].decode()
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+    return msgspec.convert(text, kind, strict=False)
+
+
+def _missing(fields: Mapping[str, msgspec.structs.FieldInfo], given: Mapping[str, Any]) -> Iterator[FieldError]:
+    for name, field in fields.items():
+        if field.required and name not in given:
+            yield FieldError(name, "is required")
+
+
+def _shown(name: str) -> str:
+    """A name that somebody made up, short enough to be repeated."""
+    return name if len(name) <= 64 else name[:64] + "…"
