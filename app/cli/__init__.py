@@ -33,6 +33,7 @@ COMMANDS = {
     "keys": "app.cli.keys:keys",
     "journal": "app.cli.journal:journal",
     "audit": "app.cli.audit:audit",
+    "completion": "app.cli.completion:completion",
 }
 
 
@@ -53,7 +54,11 @@ class LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: boltlink shorten https://example.com/",
+)
 @click.version_option(package_name="boltlink", prog_name="boltlink")
 def cli() -> None:
     """BoltLink: a URL shortener for people who run their own machines."""
@@ -67,6 +72,8 @@ def main() -> None:
         _fail(str(error), 2)
     except CliError as error:
         _fail(str(error), 1)
+    except OSError as error:  # such as another user's state folder
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
 
 
 def _fail(reason: str, status: int) -> NoReturn:

@@ -140,7 +140,7 @@ def compare(rows: Iterable[Found]) -> Audit:
     return result
 
 
-@click.command()
+@click.command(epilog="Example: boltlink audit --expect received.jsonl")
 @click.option("--expect", "path", type=click.Path(path_type=Path), required=True, help="JSON lines; - for stdin.")
 @click.option("--limit", "limit_s", default=REACH_LIMIT_S, show_default=True, help="Seconds to wait for statistics.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")

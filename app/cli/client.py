@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+import click
 import httpx
 from rich.console import Console
 
@@ -44,11 +45,16 @@ class Client:
         self._key = settings.api_key or settings.admin_key or self._kept_key(settings)
         # One for all calls: making one costs 20 ms. A proxy of the environment cannot reach this node's own address.
         self._http = httpx.Client(timeout=LIMIT_S, trust_env=not self._is_local)
+        if (context := click.get_current_context(silent=True)) is not None:
+            context.call_on_close(self._http.close)
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """The decoded answer; None for an empty one."""
         answer = self._ask(method, path, options)
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except ValueError as error:
+            raise CliError(f"{self.url} answers, and not as BoltLink does: is BOLTLINK_URL right?") from error
 
     def text(self, path: str, **options: Any) -> str:
         """An answer that is no JSON, as it is."""
@@ -65,17 +71,23 @@ class Client:
                     raise CliError(_reason(answer))
                 yield from answer.iter_lines()
         except httpx.HTTPError as error:
-            raise AwayError(f"{self.url} does not answer ({error}); is it up? (boltlink up)") from error
+            raise self._away(error) from error
 
     def _ask(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._key}", **options.pop("headers", {})}
         try:
             answer = self._http.request(method, self.url + path, headers=headers, **options)
         except httpx.HTTPError as error:
-            raise AwayError(f"{self.url} does not answer ({error}); is it up? (boltlink up)") from error
+            raise self._away(error) from error
         if not answer.is_success:
             raise CliError(_reason(answer))
         return answer
+
+    def _away(self, error: httpx.HTTPError) -> AwayError:
+        if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
+            return AwayError(f"{self.url} did not answer in time ({type(error).__name__}); see: boltlink logs web_0")
+        hint = "is it up? (boltlink up)" if self._is_local else "is it up? BOLTLINK_URL names it"
+        return AwayError(f"{self.url} does not answer ({error}); {hint}")
 
     @staticmethod
     def _kept_key(settings: Settings) -> str:
@@ -92,6 +104,8 @@ def _reason(answer: httpx.Response) -> str:
     try:
         problem = answer.json()
     except ValueError:
+        return f"{answer.url} answered {answer.status_code}"
+    if not isinstance(problem, dict):
         return f"{answer.url} answered {answer.status_code}"
     fields = "; ".join(f"{error['field']} {error['message']}" for error in problem.get("errors", []))
     return fields or problem.get("detail") or f"{answer.url} answered {answer.status_code}"

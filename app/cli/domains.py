@@ -8,27 +8,26 @@ import click
 from rich.table import Table
 
 from app.cli.client import Client, make_console, path_of
+from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["domains"]
 
-JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
-
-@click.group()
+@click.group(epilog="Example: boltlink domains add go.example.com")
 def domains() -> None:
     """Add, list and delete domains that links may live under."""
 
 
-@domains.command("add")
+@domains.command("add", epilog="Example: boltlink domains add go.example.com")
 @click.argument("name")
 @JSON
 def add_domain(name: str, as_json: bool) -> None:
     """Let links live under NAME, such as go.example.com."""
     made = Client().call("POST", "/api/v1/domains", json={"name": name})
-    click.echo(json.dumps(made) if as_json else f"{made['name']} added")
+    say(as_json, made, f"{made['name']} added")
 
 
-@domains.command("list")
+@domains.command("list", epilog="Example: boltlink domains list --json")
 @JSON
 def list_domains(as_json: bool) -> None:
     """List the domains beside the default one."""
@@ -42,12 +41,12 @@ def list_domains(as_json: bool) -> None:
     make_console().print(table)
 
 
-@domains.command("delete")
+@domains.command("delete", epilog="Example: boltlink domains delete go.example.com --yes")
 @click.argument("name")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def delete_domain(name: str, yes: bool) -> None:
+@YES
+@JSON
+def delete_domain(name: str, is_sure: bool, as_json: bool) -> None:
     """End a domain that has no links any more."""
-    if not yes:
-        click.confirm(f"Delete {name}?", abort=True)
+    confirm(f"Delete {name}?", is_sure)
     Client().call("DELETE", path_of("domains", name))
-    click.echo(f"{name} deleted")
+    say(as_json, {"name": name, "state": "deleted"}, f"{name} deleted")

@@ -30,12 +30,12 @@ __all__ = ["journal"]
 COLUMNS = ("source", "writer", "segments", "end", "applied", "waiting", "lag_s", "damaged", "given_up")
 
 
-@click.group()
+@click.group(epilog="Example: boltlink journal inspect")
 def journal() -> None:
     """Look at the click journals."""
 
 
-@journal.command("inspect")
+@journal.command("inspect", epilog="Example: boltlink journal inspect --json")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def inspect(as_json: bool) -> None:
     """Show each source: its writer, positions, records that wait to be applied, their lag, and damage."""

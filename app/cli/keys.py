@@ -8,27 +8,26 @@ import click
 from rich.table import Table
 
 from app.cli.client import Client, make_console, path_of
+from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["keys"]
 
-JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
-
-@click.group()
+@click.group(epilog="Example: boltlink keys create laptop")
 def keys() -> None:
     """Create, list and revoke API keys."""
 
 
-@keys.command("create")
+@keys.command("create", epilog="Example: boltlink keys create laptop --json")
 @click.argument("name")
 @JSON
 def create_key(name: str, as_json: bool) -> None:
     """Make a key called NAME and print it; it is not shown again."""
     made = Client().call("POST", "/api/v1/keys", json={"name": name})
-    click.echo(json.dumps(made) if as_json else made["key"])
+    say(as_json, made, made["key"])
 
 
-@keys.command("list")
+@keys.command("list", epilog="Example: boltlink keys list")
 @JSON
 def list_keys(as_json: bool) -> None:
     """List all keys."""
@@ -42,12 +41,12 @@ def list_keys(as_json: bool) -> None:
     make_console().print(table)
 
 
-@keys.command("revoke")
+@keys.command("revoke", epilog="Example: boltlink keys revoke 0123…cdef --yes")
 @click.argument("key_id")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def revoke_key(key_id: str, yes: bool) -> None:
+@YES
+@JSON
+def revoke_key(key_id: str, is_sure: bool, as_json: bool) -> None:
     """End the key with this id (see: boltlink keys list)."""
-    if not yes:
-        click.confirm(f"Revoke {key_id[:12]}…?", abort=True)
+    confirm(f"Revoke {key_id[:12]}…?", is_sure)
     Client().call("DELETE", path_of("keys", key_id))
-    click.echo("revoked")
+    say(as_json, {"id": key_id, "state": "revoked"}, "revoked")

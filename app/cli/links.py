@@ -10,14 +10,14 @@ from rich.table import Table
 
 from app.cli.client import Client, make_console, path_of
 from app.cli.fields import DOMAIN, VERSION, body_of, clear_option, field_options, query_of
+from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["links", "shorten"]
 
-JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
 ORDERS = ("-created", "created", "-clicks", "clicks", "slug", "-slug")
 
 
-@click.command()
+@click.command(epilog="Example: boltlink shorten https://example.com/sale --slug sale --expires 30d")
 @click.argument("url")
 @click.option("--slug", help="The slug to use; by default one is made.")
 @DOMAIN
@@ -27,15 +27,15 @@ def shorten(url: str, slug: str | None, domain: str, as_json: bool, **fields: An
     """Make a short link to URL and print it."""
     wish = {"target": url, **body_of(slug=slug, domain=domain or None, **fields)}
     link = Client().call("POST", "/api/v1/links", json=wish)
-    click.echo(json.dumps(link) if as_json else link["short_url"])
+    say(as_json, link, link["short_url"])
 
 
-@click.group()
+@click.group(epilog="Example: boltlink links list --tag spring")
 def links() -> None:
     """List, show, change, stop and delete links."""
 
 
-@links.command("list")
+@links.command("list", epilog="Example: boltlink links list --search shoes --sort -clicks")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 500), help="How many to show.")
 @click.option("--cursor", default="", help="Where to go on: the next_cursor of a page.")
 @click.option("--tag", default="", help="Only links with this tag.")
@@ -59,7 +59,7 @@ def list_links(as_json: bool, search: str, **wanted: Any) -> None:
         click.echo(f"more: boltlink links list --cursor {page['next_cursor']}")
 
 
-@links.command("show")
+@links.command("show", epilog="Example: boltlink links show sale --json")
 @click.argument("slug")
 @DOMAIN
 @JSON
@@ -76,7 +76,7 @@ def show_link(slug: str, domain: str, as_json: bool) -> None:
     make_console().print(table)
 
 
-@links.command("edit")
+@links.command("edit", epilog="Example: boltlink links edit sale --target https://example.com/new")
 @click.argument("slug")
 @DOMAIN
 @click.option("--target", help="Where it leads from now on.")
@@ -90,43 +90,49 @@ def edit_link(slug: str, domain: str, if_version: int | None, as_json: bool, **f
     if not change:
         raise click.UsageError("nothing to change: give at least one field")
     link = _change(slug, domain, change, if_version)
-    click.echo(json.dumps(link) if as_json else f"{link['short_url']} changed")
+    say(as_json, link, f"{link['short_url']} changed")
 
 
-@links.command("disable")
+@links.command("disable", epilog="Example: boltlink links disable sale")
 @click.argument("slug")
 @DOMAIN
-def disable_link(slug: str, domain: str) -> None:
+@JSON
+def disable_link(slug: str, domain: str, as_json: bool) -> None:
     """Stop a link: it answers 404 until it is enabled."""
-    click.echo(f"{_change(slug, domain, {'state': 'disabled'})['short_url']} disabled")
+    link = _change(slug, domain, {"state": "disabled"})
+    say(as_json, link, f"{link['short_url']} disabled")
 
 
-@links.command("enable")
+@links.command("enable", epilog="Example: boltlink links enable sale")
 @click.argument("slug")
 @DOMAIN
-def enable_link(slug: str, domain: str) -> None:
+@JSON
+def enable_link(slug: str, domain: str, as_json: bool) -> None:
     """Let a disabled or banned link redirect again."""
-    click.echo(f"{_change(slug, domain, {'state': 'active'})['short_url']} enabled")
+    link = _change(slug, domain, {"state": "active"})
+    say(as_json, link, f"{link['short_url']} enabled")
 
 
-@links.command("ban")
+@links.command("ban", epilog="Example: boltlink links ban sale")
 @click.argument("slug")
 @DOMAIN
-def ban_link(slug: str, domain: str) -> None:
+@JSON
+def ban_link(slug: str, domain: str, as_json: bool) -> None:
     """Stop a link for abuse: it answers 410 everywhere at once."""
-    click.echo(f"{_change(slug, domain, {'state': 'banned'})['short_url']} banned")
+    link = _change(slug, domain, {"state": "banned"})
+    say(as_json, link, f"{link['short_url']} banned")
 
 
-@links.command("delete")
+@links.command("delete", epilog="Example: boltlink links delete sale --yes")
 @click.argument("slug")
 @DOMAIN
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def delete_link(slug: str, domain: str, yes: bool) -> None:
+@YES
+@JSON
+def delete_link(slug: str, domain: str, is_sure: bool, as_json: bool) -> None:
     """End a link; its statistics stay."""
-    if not yes:
-        click.confirm(f"Delete {slug}?", abort=True)
+    confirm(f"Delete {slug}?", is_sure)
     Client().call("DELETE", path_of("links", slug), params=query_of(domain))
-    click.echo(f"{slug} deleted")
+    say(as_json, {"slug": slug, "domain": domain, "state": "deleted"}, f"{slug} deleted")
 
 
 def _change(slug: str, domain: str, change: dict[str, Any], if_version: int | None = None) -> Any:

@@ -19,7 +19,7 @@ __all__ = ["live"]
 AGAIN_S = 1.0  # after a stream that ended: a process of the instance was restarted, or the network
 
 
-@click.command()
+@click.command(epilog="Example: boltlink live sale --count 10 --json")
 @click.argument("slug", required=False)
 @click.option("--domain", help="The domain that SLUG is of.")
 @click.option("-n", "--count", type=click.IntRange(min=1), help="End after so many visits.")

@@ -18,7 +18,7 @@ __all__ = ["logs"]
 STEP_S = 0.2
 
 
-@click.command()
+@click.command(epilog="Example: boltlink logs web_0 --follow --level warning")
 @click.argument("program", required=False)
 @click.option("-f", "--follow", "follows", is_flag=True, help="Go on with new lines until interrupted.")
 @click.option("-n", "--lines", default=20, show_default=True, help="How many lines to begin with.")

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.errors import CliError
+from app.cli.talk import JSON, say
 from app.settings import Settings
 from app.tree import Tree
 
@@ -25,13 +26,14 @@ STEP_S = 0.05
 CPU_SAMPLE_S = 0.2
 
 
-@click.command()
-def down() -> None:
+@click.command(epilog="Example: boltlink down")
+@JSON
+def down(as_json: bool) -> None:
     """Stop everything in order: web, workers, engines."""
     tree = Tree(Settings.from_environ(os.environ))
     pid = tree.supervisor_pid()
     if pid is None:
-        click.echo("not running")
+        say(as_json, {"state": "not running"}, "not running")
         return
     process = psutil.Process(pid)
     os.kill(pid, signal.SIGTERM)
@@ -40,11 +42,11 @@ def down() -> None:
         if time.monotonic() > deadline:
             raise CliError(f"supervisord ({pid}) did not stop within {STOP_LIMIT_S:.0f} s; see: boltlink logs")
         time.sleep(STEP_S)
-    click.echo("stopped")
+    say(as_json, {"state": "stopped"}, "stopped")
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.command(epilog="Example: boltlink status --json")
+@JSON
 def status(as_json: bool) -> None:
     """Show each process: state, uptime, CPU, memory, restarts. Exit status 1 when nothing runs."""
     tree = Tree(Settings.from_environ(os.environ)).as_started()

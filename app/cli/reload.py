@@ -21,7 +21,7 @@ BUSY_S = 120.0  # as long as the watch over memory may take with one program
 STEP_S = 0.2
 
 
-@click.command()
+@click.command(epilog="Example: boltlink reload web_0 web_1")
 @click.argument("programs", nargs=-1)
 @click.option("--force", is_flag=True, help="Also when web processes are not ready now.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: one line for each program.")

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from app.cli.client import Client, make_console, path_of
 from app.cli.plot import BARS_MAX, COLOUR, bars, columns, grouped, spark
+from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["erase", "stats"]
 
@@ -18,7 +19,7 @@ LABEL_CHARACTERS = {"minute": 16, "hour": 16, "month": 7}
 BREAKDOWNS = ("referrers", "browsers", "os", "devices", "languages", "countries", "variants", "bot_names")
 
 
-@click.command()
+@click.command(epilog="Example: boltlink stats sale --unit hour --tz Europe/Paris --compare")
 @click.argument("slug", required=False)
 @click.option("--tag", help="All links with this tag together.")
 @click.option("--domain", help="All links of this domain together; with SLUG, the domain that it is of.")
@@ -29,7 +30,7 @@ BREAKDOWNS = ("referrers", "browsers", "os", "devices", "languages", "countries"
 @click.option("--tz", default="UTC", show_default=True, help="Time zone of the units.")
 @click.option("--compare", is_flag=True, help="Also the period before.")
 @click.option("--csv", "table", metavar="TABLE", help="For spreadsheets: series, referrers, countries, browsers, …")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@JSON
 def stats(
     slug: str | None,
     tag: str | None,
@@ -59,16 +60,17 @@ def stats(
     show(slug or next((f"{kind} {wanted[kind]}" for kind in ("tag", "domain", "user") if kind in wanted), "all"), found)
 
 
-@click.command()
+@click.command(epilog="Example: boltlink erase sale --yes")
 @click.argument("slug")
 @click.option("--domain", default="", help="The domain that it is of.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def erase(slug: str, domain: str, yes: bool) -> None:
+@YES
+@JSON
+def erase(slug: str, domain: str, is_sure: bool, as_json: bool) -> None:
     """Erase all statistics of SLUG, also if it is deleted. The link stays as it is."""
-    if not yes:
-        click.confirm(f"Erase the statistics of {slug} for ever?", abort=True)
+    confirm(f"Erase the statistics of {slug} for ever?", is_sure)
     pending = Client().call("DELETE", path_of("links", slug) + "/stats", params={"domain": domain} if domain else {})
-    click.echo(pending["detail"] if pending else f"statistics of {slug} erased")
+    text = pending["detail"] if pending else f"statistics of {slug} erased"
+    say(as_json, {"slug": slug, "is_erased": not pending, "detail": text}, text)
 
 
 def show(name: str, found: dict[str, Any]) -> None:

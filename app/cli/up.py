@@ -43,7 +43,7 @@ LEFTOVER_S = 10.0  # what a killed supervisord left behind is draining, and may 
 DEATHS_MAX = 3  # a program that dies so often before it answers will not answer
 
 
-@click.command()
+@click.command(epilog="Example: boltlink up --detach")
 @click.option("-d", "--detach", is_flag=True, help="Leave it running in the background.")
 def up(detach: bool) -> None:
     """Start everything: Redis and MongoDB unless their URLs are set, web processes, workers."""

@@ -1,0 +1,33 @@
+"""What commands share in speaking with people and machines: `--json`, `--yes`, and asking before what destroys.
+
+In: what a command found or did. Out: a line for people, or one JSON value for machines. May import: click.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from app.cli.errors import CliError
+
+__all__ = ["JSON", "YES", "confirm", "say"]
+
+JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
+YES = click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
+
+
+def confirm(question: str, is_sure: bool) -> None:
+    """Asks before what cannot be taken back. Raises CliError where nobody can be asked, Abort when the answer is no."""
+    if is_sure:
+        return
+    if not sys.stdin.isatty():
+        raise CliError(f"{question} Nobody can be asked here: --yes does it")
+    click.confirm(question, abort=True, err=True)
+
+
+def say(as_json: bool, found: Any, text: str) -> None:
+    """One line for people, or JSON."""
+    click.echo(json.dumps(found) if as_json else text)
