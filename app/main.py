@@ -92,7 +92,7 @@ class WebProcess:
         self.journal = self._open_journal()
         self.table = Table(settings.hot_links)
         self.book = AnswerBook(time.time())
-        links = LinkStore(self.database)
+        links = LinkStore(self.database, kept_s=settings.deleted_kept)
         cache = LinkCache(self.redis)
         self.breakers = {store: Breaker(store, time.monotonic) for store in BREAKERS}
         self.resolver = Resolver(

@@ -270,6 +270,12 @@ class Settings:
     months_kept: int | None = _setting(
         "BOLTLINK_MONTHS_KEPT", _whole(1, 1_200), None, "months for which statistics are kept at all; unset: for ever"
     )
+    deleted_kept: int = _setting(
+        "BOLTLINK_DELETED_KEPT",
+        _duration,
+        "30d",
+        "how long a deleted link can be restored and keeps its slug; 0: its slug is free at once",
+    )
     memory_limit: int = _setting(
         "BOLTLINK_MEMORY_LIMIT", parse_size, "500MB", "a web process or worker above this is restarted"
     )

@@ -17,7 +17,7 @@ from pymongo.write_concern import WriteConcern
 
 from app.links import LINKS, Link
 from app.links.cache import PREFIX, encode_cached
-from app.links.storage import to_row
+from app.links.rows import to_row
 from app.stores import Database
 
 __all__ = ["fill_mongodb", "fill_redis"]
@@ -45,7 +45,7 @@ async def fill_mongodb(database: Database, links: int) -> None:
     collection = database.get_collection(LINKS, write_concern=WriteConcern(w=1))
     now_ms = time.time_ns() // 1_000_000
     like = to_row(numbered_link(0, now_ms))
-    del like["terms"]
+    del like["terms"], like["same"]
 
     async def write(first: int) -> None:
         rows: list[dict[str, Any]] = [

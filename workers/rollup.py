@@ -7,6 +7,7 @@ by lease. Chores take turns; each does a short step, and comes again when its ti
     days       node documents of days that every aggregator has left behind; late ones whenever they come
     totals     looks round at what links have been clicked (`app.analytics.totals`)
     retention  `app.analytics.retention`
+    deleted    links that were deleted so long ago that nothing of them is kept (`app.links.tombstones`)
 
 A day is moved SETTLED_S after its end, when all nodes have counted it: an aggregator would otherwise make anew what was
 just moved, and lose a race for each. A chore whose round takes long comes less often: it rests nine times as long.
@@ -35,6 +36,7 @@ from app.analytics import (
     read_as_of,
 )
 from app.lifeline import take_lock
+from app.links import LinkStore
 from app.observe import Metrics, get_logger
 from app.process import node_id, run_program, work_by_lease
 from app.settings import Settings
@@ -48,7 +50,7 @@ PAUSE_S = 0.5
 PUBLISH_S = 1.0
 RETRY_S = 0.2  # after a lost race
 BUSY_SHARE = 0.1
-SUMS_S, DAYS_S, TOTALS_S, RETENTION_S = 10.0, 30.0, 5.0, 600.0
+SUMS_S, DAYS_S, TOTALS_S, RETENTION_S, DELETED_S = 10.0, 30.0, 5.0, 600.0, 600.0
 
 
 @dataclass(slots=True)
@@ -75,6 +77,7 @@ class Rollup:
     """The work of whoever holds `lease`.
 
     Args:
+        deleted_kept: seconds.
         wall: Unix time in seconds.
         monotonic: a clock in seconds, for when a chore comes again.
         trace: called with the name of each effect just before it happens.
@@ -87,6 +90,7 @@ class Rollup:
         lease: Lease,
         days_kept: int,
         months_kept: int | None,
+        deleted_kept: int,
         wall: Callable[[], float],
         monotonic: Callable[[], float],
         trace: Trace = lambda step: None,
@@ -96,6 +100,7 @@ class Rollup:
         self._wall = wall
         self._monotonic = monotonic
         self._round = 0  # documents of days that were moved since there was none
+        self._tombstones = LinkStore(database, kept_s=deleted_kept).tombstones
         self._mover = Mover(database, lease, trace=trace)
         self._totals = Totals(database, lease, trace=trace)
         self._retention = Retention(
@@ -111,6 +116,7 @@ class Rollup:
             Chore(self._move_days, DAYS_S),
             Chore(self._totals.step, TOTALS_S),
             Chore(self._remove, RETENTION_S),
+            Chore(self._forget, DELETED_S),
         ]
 
     async def open(self) -> None:
@@ -162,6 +168,10 @@ class Rollup:
         self.counts.removed, self.counts.orphans = self._retention.removed, self._retention.orphans
         return is_more
 
+    async def _forget(self) -> bool:
+        """Also beside a stale holder it does no harm: what is forgotten twice is forgotten."""
+        return await self._tombstones.forget(int(self._wall())) > 0
+
     async def _move(self, collection: str, query: dict[str, object]) -> bool:
         cursor = self._database[collection].find(query, {"_id": 1}).sort("_id" if not query else "day").limit(MOVED_MAX)
         ids = [row["_id"] async for row in cursor]
@@ -187,6 +197,7 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
         lease=lease,
         days_kept=settings.days_kept,
         months_kept=settings.months_kept,
+        deleted_kept=settings.deleted_kept,
         wall=time.time,
         monotonic=time.monotonic,
     )

@@ -48,7 +48,7 @@ __all__ = ["MOVED_BYTES_MAX", "MOVED_MAX", "Moved", "Mover"]
 MOVED_MAX = 500  # documents of one transaction: 0.1 s when they are small
 MOVED_BYTES_MAX = 2_000_000  # and 0.3 s when they are large
 READ_AT_ONCE = 50  # documents of at most 64 KB
-_Write = DeleteOne | InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]] | UpdateOne
+_Write = DeleteOne | InsertOne[Mapping[str, Any]] | ReplaceOne[Mapping[str, Any]] | UpdateOne
 
 
 @dataclass

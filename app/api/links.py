@@ -1,12 +1,10 @@
-"""`/api/v1/links`: make, show, list, change, delete.
+"""`/api/v1/links`: make, show, list, change, delete, restore.
 
 In: bodies as `app.api.wishes` reads them. Out: links as `LinkView`. May import: links.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -18,27 +16,25 @@ from msgspec import UNSET, Meta, UnsetType
 from app.api.branches import RuleWish, VariantWish, show_rule, show_variant
 from app.api.fields import DomainField, MomentField, SlugField, TagsField, TargetField, shown
 from app.api.handler import Handler
+from app.api.lists import ListQuery, make_cursor, read_cursor, read_listing
 from app.api.operation import Answer, operation
-from app.api.parameters import DomainName, LinkQuery
+from app.api.parameters import LinkQuery
 from app.api.problems import FieldError, Problem, wrong_fields
 from app.api.wishes import LinkChange, NewLink, Reading, read_change, read_link
 from app.links import (
-    ORDERS,
+    COUNT_MAX,
     HasherBusyError,
     Link,
     LinkState,
-    Listing,
     ListingError,
-    Place,
+    NotKeptError,
     SlugTakenError,
     join_key,
 )
 
-__all__ = ["LinkHandler", "LinkView", "LinksHandler", "view"]
+__all__ = ["LinkHandler", "LinkView", "LinksHandler", "RestoreHandler", "view"]
 
 NO_LINK = "There is no such link."
-PAGE_DEFAULT = 50
-PAGE_MAX = 500
 CHANGES_MAX = 4  # times that a change is tried while others change the same link
 INT64_MAX = 2**63 - 1  # MongoDB's widest whole number
 _ETAG = re.compile(r'(?:W/)?"(\d{1,19})"')
@@ -68,30 +64,17 @@ class LinkView(msgspec.Struct, kw_only=True):
     variants: list[VariantWish]
     clicks: Annotated[int, Meta(description="Of people, as the statistics count them; a minute old at most.")]
     version: Annotated[int, Meta(description="What `ETag` shows; it never falls for a slug.")]
+    deleted_at: MomentField | None
 
 
 class LinkPage(msgspec.Struct):
-    """Some links in order; `next_cursor` is null on the last page."""
+    """Some links in order; `next_cursor` is null on the last page, `count` is there when it was asked for."""
 
     items: list[LinkView]
     next_cursor: str | None
-
-
-class ListQuery(msgspec.Struct):
-    """Which links, and in what order."""
-
-    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX, description="How many on a page.")] = PAGE_DEFAULT
-    cursor: Annotated[str, Meta(description="A `next_cursor`: the page that follows.")] = ""
-    q: Annotated[str, Meta(description="Whole words of the slug, the title or the target's host.")] = ""
-    tag: Annotated[str, Meta(description="Only links with this tag.", examples=["rfc"])] = ""
-    domain: DomainName | None = None
-    sort: Annotated[
-        str,
-        shown(
-            "The order. `-created` goes with `q`, `tag` and `domain`, `-clicks` with `tag`, `slug` with `domain`.",
-            enum=list(ORDERS),
-        ),
-    ] = "-created"
+    count: Annotated[
+        int | str | UnsetType, shown(f"How many in all: a number up to {COUNT_MAX}, or `{COUNT_MAX}+`.", 42)
+    ] = UNSET
 
 
 def view(link: Link, public_url: str) -> LinkView:
@@ -118,6 +101,7 @@ def view(link: Link, public_url: str) -> LinkView:
         variants=[show_variant(variant) for variant in link.variants],
         clicks=link.clicks,
         version=link.version,
+        deleted_at=None if link.deleted is None else _time(link.deleted),
     )
 
 
@@ -187,15 +171,19 @@ class LinksHandler(LinkBase):
         The newest come first unless `sort` says otherwise. Pages are stable while links come and go.
         """
         query = self.query(ListQuery)
-        after = _read_cursor(query.cursor)
+        after = read_cursor(query.cursor)
+        listing = read_listing(query)
         try:
-            listing = Listing(query.sort, tag=query.tag, search=query.q, domain=query.domain)
             page = await self.services.links.page(listing, limit=query.limit, after=after)
+            count = await self.services.links.count(listing) if query.count else None
         except ListingError as error:
             raise wrong_fields([FieldError(error.field, str(error))]) from error
         public_url = self.services.settings.public_url
-        following = None if page.following is None else _make_cursor(page.following)
-        self.answer(LinkPage([view(link, public_url) for link in page.items], following))
+        following = None if page.following is None else make_cursor(page.following)
+        answer = LinkPage([view(link, public_url) for link in page.items], following)
+        if count is not None:
+            answer.count = count if count <= COUNT_MAX else f"{COUNT_MAX}+"
+        self.answer(answer)
 
 
 class LinkHandler(LinkBase):
@@ -243,7 +231,8 @@ class LinkHandler(LinkBase):
     async def delete(self, slug: str) -> None:
         """End a link.
 
-        It has ended everywhere before this is answered; its slug may be taken again.
+        It has ended everywhere before this is answered. It is kept for a while: it can be restored, and nobody gets
+        its slug.
         """
         key = join_key(self.domain_named(self.query(LinkQuery).domain), slug)
         version = self._wanted_version()
@@ -254,7 +243,7 @@ class LinkHandler(LinkBase):
 
     async def _find(self, slug: str) -> Link:
         link = await self.services.links.get(join_key(self.domain_named(self.query(LinkQuery).domain), slug))
-        if link is None or link.state is LinkState.DELETED:
+        if link is None:
             raise Problem(HTTPStatus.NOT_FOUND, NO_LINK)
         return link
 
@@ -268,23 +257,43 @@ class LinkHandler(LinkBase):
         return int(match[1])
 
 
+class RestoreHandler(LinkBase):
+    """A link that was deleted."""
+
+    @operation(
+        {200: Answer(LinkView, headers=("ETag",))},
+        query=LinkQuery,
+        refuses={
+            404: NO_LINK,
+            409: "The slug belongs to a link that is not deleted, or the domain is gone.",
+            410: "It was deleted too long ago.",
+        },
+    )
+    async def post(self, slug: str) -> None:
+        """Restore a deleted link.
+
+        It is back everywhere before this is answered, in its former state and with its statistics.
+        """
+        domain = self.domain_named(self.query(LinkQuery).domain)
+        if domain and not await self.services.domains.knows(domain):
+            raise Problem(HTTPStatus.CONFLICT, f"{domain} is no domain of this instance any more.")
+        key = join_key(domain, slug)
+        try:
+            link = await self.services.catalog.restore(key)
+        except NotKeptError as error:
+            detail = "The link was deleted so long ago that it is not kept any more."
+            raise Problem(HTTPStatus.GONE, detail) from error
+        if link is None:
+            if await self.services.links.get(key) is None:
+                raise Problem(HTTPStatus.NOT_FOUND, NO_LINK)
+            raise Problem(HTTPStatus.CONFLICT, "This slug belongs to a link that is not deleted.")
+        self.set_header("ETag", f'"{link.version}"')
+        self.answer(view(link, self.services.settings.public_url))
+
+
 def _outdated(link: Link) -> Problem:
     return Problem(HTTPStatus.PRECONDITION_FAILED, f"The link is at version {link.version}.")
 
 
 def _time(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _make_cursor(following: Place) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(following)).decode().rstrip("=")
-
-
-def _read_cursor(text: str) -> Place | None:
-    if not text:
-        return None
-    try:
-        decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        return msgspec.json.decode(decoded, type=Place)
-    except (ValueError, binascii.Error, msgspec.MsgspecError):
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "cursor must be a next_cursor as it was given.") from None

@@ -9,7 +9,7 @@ from app.api.batch import BatchHandler
 from app.api.domains import DomainHandler, DomainsHandler
 from app.api.handler import Handler
 from app.api.keys import KeyHandler, KeysHandler
-from app.api.links import LinkHandler, LinksHandler
+from app.api.links import LinkHandler, LinksHandler, RestoreHandler
 from app.api.live import LiveHandler
 from app.api.stats import LinkStatsHandler, StatsHandler
 from app.api.system import HealthHandler, ReadyHandler, RobotsHandler, RootHandler
@@ -24,6 +24,7 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     ("/api/v1/links", LinksHandler),
     ("/api/v1/links/batch", BatchHandler),
     ("/api/v1/links/{slug}", LinkHandler),
+    ("/api/v1/links/{slug}/restore", RestoreHandler),
     ("/api/v1/links/{slug}/stats", LinkStatsHandler),
     ("/api/v1/stats", StatsHandler),
     ("/api/v1/live", LiveHandler),

@@ -14,7 +14,8 @@ from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["links", "shorten"]
 
-ORDERS = ("-created", "created", "-clicks", "clicks", "slug", "-slug")
+ORDERS = ("-created", "created", "-clicks", "clicks", "-expires", "expires", "slug", "-slug", "-deleted")
+STATES = ("active", "disabled", "banned", "deleted")
 
 
 @click.command(epilog="Example: boltlink shorten https://example.com/sale --slug sale --expires 30d")
@@ -32,20 +33,30 @@ def shorten(url: str, slug: str | None, domain: str, as_json: bool, **fields: An
 
 @click.group(epilog="Example: boltlink links list --tag spring")
 def links() -> None:
-    """List, show, change, stop and delete links."""
+    """List, show, change, stop, delete and restore links."""
 
 
 @links.command("list", epilog="Example: boltlink links list --search shoes --sort -clicks")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 500), help="How many to show.")
 @click.option("--cursor", default="", help="Where to go on: the next_cursor of a page.")
 @click.option("--tag", default="", help="Only links with this tag.")
-@click.option("--search", default="", help="Only links with all these words in slug, title or target's host.")
+@click.option("--owner", default="", help="Only links of this owner.")
+@click.option("--search", default="", help="Only links with all these words in slug, title, target or notes.")
+@click.option("--prefix", default="", help="Only links whose slug begins so.")
 @click.option("--domain", help="Only links of this domain.")
-@click.option("--sort", type=click.Choice(ORDERS), default="-created", show_default=True, help="Order.")
+@click.option("--state", type=click.Choice(STATES), help="Only links in this state; deleted ones are listed so alone.")
+@click.option("--created-from", default="", help="Only links made then or later, such as 2030-01-01T00:00:00Z.")
+@click.option("--created-to", default="", help="Only links made before.")
+@click.option("--expires-from", default="", help="With --sort expires: only links that expire then or later.")
+@click.option("--expires-to", default="", help="With --sort expires: only links that expire before.")
+@click.option("--sort", type=click.Choice(ORDERS), help="Order; by default the newest first.")
+@click.option("--count", is_flag=True, help="Also say how many there are in all.")
 @JSON
-def list_links(as_json: bool, search: str, **wanted: Any) -> None:
+def list_links(as_json: bool, search: str, count: bool, **wanted: Any) -> None:
     """List links, the newest first."""
     given = {name: str(value) for name, value in {**wanted, "q": search}.items() if value}
+    if count:
+        given["count"] = "true"
     page = Client().call("GET", "/api/v1/links", params=given)
     if as_json:
         click.echo(json.dumps(page))
@@ -55,6 +66,8 @@ def list_links(as_json: bool, search: str, **wanted: Any) -> None:
         name = f"{link['domain']}/{link['slug']}" if link["domain"] else link["slug"]
         table.add_row(name, link["target"], link["state"], str(link["clicks"]), link["created_at"])
     make_console().print(table)
+    if count:
+        click.echo(f"{page['count']} in all")
     if page["next_cursor"]:
         click.echo(f"more: boltlink links list --cursor {page['next_cursor']}")
 
@@ -129,10 +142,20 @@ def ban_link(slug: str, domain: str, as_json: bool) -> None:
 @YES
 @JSON
 def delete_link(slug: str, domain: str, is_sure: bool, as_json: bool) -> None:
-    """End a link; its statistics stay."""
+    """End a link; its statistics stay, and it can be restored for a while."""
     confirm(f"Delete {slug}?", is_sure)
     Client().call("DELETE", path_of("links", slug), params=query_of(domain))
     say(as_json, {"slug": slug, "domain": domain, "state": "deleted"}, f"{slug} deleted")
+
+
+@links.command("restore", epilog="Example: boltlink links restore sale")
+@click.argument("slug")
+@DOMAIN
+@JSON
+def restore_link(slug: str, domain: str, as_json: bool) -> None:
+    """Bring a deleted link back, with its statistics."""
+    link = Client().call("POST", path_of("links", slug) + "/restore", params=query_of(domain))
+    say(as_json, link, f"{link['short_url']} restored")
 
 
 def _change(slug: str, domain: str, change: dict[str, Any], if_version: int | None = None) -> Any:

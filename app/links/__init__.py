@@ -5,16 +5,18 @@ from app.links.cache import CHANNEL, LinkCache, decode_message, encode_message
 from app.links.catalog import Catalog
 from app.links.changes import ChangeFeed, HistoryLostError
 from app.links.domains import DOMAINS, Domain, DomainError, DomainStore, DomainWatch, normalise_domain
-from app.links.listing import ORDERS, Listing, ListingError, Page, Place
+from app.links.listing import ORDERS, Listing, ListingError, Page, Place, Wanted
 from app.links.model import Cached, CachedLink, Link, LinkState, StoredLink, join_key, split_key
 from app.links.passwords import HasherBusyError, PasswordError, PasswordHasher, check_password
 from app.links.slugs import SlugError, check_slug
-from app.links.storage import INDEXES, LINKS, LinkStore, SlugTakenError
+from app.links.storage import COUNT_MAX, INDEXES, LINKS, LinkStore, SlugTakenError
 from app.links.targets import TargetError, authority_of, normalise_target
+from app.links.tombstones import NotKeptError, Tombstones
 
 __all__ = [
     "BRANCH_BYTES_MAX",
     "CHANNEL",
+    "COUNT_MAX",
     "DOMAINS",
     "INDEXES",
     "LINKS",
@@ -38,6 +40,7 @@ __all__ = [
     "LinkStore",
     "Listing",
     "ListingError",
+    "NotKeptError",
     "Page",
     "Parameter",
     "PasswordError",
@@ -48,7 +51,9 @@ __all__ = [
     "SlugTakenError",
     "StoredLink",
     "TargetError",
+    "Tombstones",
     "Variant",
+    "Wanted",
     "When",
     "authority_of",
     "check_password",

@@ -1,4 +1,4 @@
-"""What can be done with links: make, change, delete. Each change reaches every process before it is reported done.
+"""What can be done with links: make, change, delete, restore. Each reaches every process before it is reported done.
 
 In: judged wishes of the API. Out: MongoDB (majority) first, then Redis if newer, then the channel. When Redis is away
 the change stands and is logged; processes then re-read by themselves (see `app.redirect.channel`).
@@ -16,11 +16,11 @@ import msgspec
 from redis.exceptions import RedisError
 
 from app.links.cache import LinkCache
-from app.links.model import Cached, Link, LinkState
+from app.links.model import Cached, Link
+from app.links.rows import branch_fields, derived_fields
 from app.links.slugs import check_slug, make_slug
-from app.links.storage import LinkStore, SlugTakenError, branch_fields
+from app.links.storage import LinkStore, SlugTakenError
 from app.links.targets import normalise_target
-from app.links.terms import terms_of
 
 __all__ = ["Catalog"]
 
@@ -111,8 +111,16 @@ class Catalog:
         return results
 
     async def delete(self, key: str, *, version: int | None = None) -> Link | None:
-        """Ends a link; None when there is none (at `version`, if given). Its key may be taken again."""
-        return await self._store_change(key, {"state": LinkState.DELETED.value}, version)
+        """Ends a link; None when there is none (at `version`, if given). It can be restored while it is kept."""
+        return await self._told(await self.store.tombstones.bury(key, now_ms=self._now_ms(), version=version))
+
+    async def restore(self, key: str) -> Link | None:
+        """Brings a deleted link back, with its id and statistics; None when the key is a living link's, or nobody's.
+
+        Raises:
+            NotKeptError: it was deleted too long ago.
+        """
+        return await self._told(await self.store.tombstones.restore(key, now_ms=self._now_ms()))
 
     async def change(self, link: Link, fields: dict[str, Any]) -> Link | None:
         """Changes fields of a link, given as those of `Link`; None when it is not at `link`'s version any more.
@@ -122,18 +130,10 @@ class Catalog:
         """
         if "target" in fields:
             fields = {**fields, "target": self.check_target(fields["target"])}
-        changed = msgspec.structs.replace(link, **fields)
-        stored = dict(fields)
-        if "state" in fields:
-            stored["state"] = changed.state.value
-        if "rules" in fields or "variants" in fields:
-            stored |= branch_fields(changed.rules, changed.variants)
-        if "target" in fields or "title" in fields:
-            stored["terms"] = terms_of(domain=link.domain, slug=link.slug, title=changed.title, target=changed.target)
-        return await self._store_change(link.key, stored, link.version)
+        stored = stored_change(link, fields)
+        return await self._told(await self.store.change(link.key, stored, now_ms=self._now_ms(), version=link.version))
 
-    async def _store_change(self, key: str, fields: dict[str, Any], version: int | None) -> Link | None:
-        link = await self.store.change(key, fields, now_ms=self._now_ms(), version=version)
+    async def _told(self, link: Link | None) -> Link | None:
         if link is not None:
             await self._announce([link])
         return link
@@ -156,3 +156,17 @@ class Catalog:
                     await self._cache.announce(items[start : start + ANNOUNCE_MAX])
             except (RedisError, OSError) as error:
                 self._on_unannounced(error)
+
+
+def stored_change(link: Link, fields: dict[str, Any]) -> dict[str, Any]:
+    """What to set in the document of `link` when these fields of it change, with what indexes need."""
+    changed = msgspec.structs.replace(link, **fields)
+    derived = derived_fields(changed)
+    stored = {**fields, **derived}
+    if derived["same"] != derived_fields(link)["same"]:
+        stored["once"] = None
+    if "state" in fields:
+        stored["state"] = changed.state.value
+    if "rules" in fields or "variants" in fields:
+        stored |= branch_fields(changed.rules, changed.variants)
+    return stored

@@ -104,7 +104,7 @@ class StoredLink(msgspec.Struct, kw_only=True):
 
 
 class Link(StoredLink, kw_only=True):
-    """One link with everything that is known of it."""
+    """One link with everything that is known of it; `deleted` is when it was, Unix seconds."""
 
     domain: str
     slug: str
@@ -115,6 +115,7 @@ class Link(StoredLink, kw_only=True):
     created: int = 0
     visits: int = 0
     clicks: int = 0
+    deleted: int | None = None
 
     @property
     def key(self) -> str:

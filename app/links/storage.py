@@ -2,7 +2,7 @@
 
 In: links, already judged. Out: rows of the collection `links`, written to a majority before anyone is told.
 Inserts of one turn of the loop share one unordered bulk write, and each gets its own result.
-A deleted link stays as a tombstone (state `deleted`), so that its key's version never falls when it is taken again.
+A deleted link stays as a tombstone (`tombstones`), so that its key's version never falls when it is taken again.
 May import: pymongo, and `model`.
 """
 
@@ -15,12 +15,13 @@ from typing import Any
 import msgspec
 from bson.int64 import Int64
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
-from pymongo.errors import BulkWriteError, WriteError
+from pymongo.errors import BulkWriteError, ExecutionTimeout, PyMongoError, WriteError
 
-from app.links.branches import Rule, Variant
-from app.links.listing import Listing, Page, Place
-from app.links.model import Link, LinkState, StoredLink, join_key, split_key
-from app.links.terms import terms_of
+from app.links.labels import domain_label
+from app.links.listing import Listing, ListingError, Page, Place
+from app.links.model import Link, LinkState, StoredLink
+from app.links.rows import from_row, set_fields, to_row
+from app.links.tombstones import DELETED_INDEX, Tombstones, free_query
 from app.stores import Database
 
 __all__ = ["INDEXES", "LINKS", "LinkStore", "SlugTakenError"]
@@ -28,14 +29,19 @@ __all__ = ["INDEXES", "LINKS", "LinkStore", "SlugTakenError"]
 LINKS = "links"
 INDEXES = [
     IndexModel([("link", ASCENDING)], unique=True),
-    IndexModel([("created", DESCENDING), ("_id", DESCENDING)]),
-    IndexModel([("tags", ASCENDING), ("created", DESCENDING), ("_id", DESCENDING)]),
+    IndexModel([("labels", ASCENDING), ("created", DESCENDING), ("_id", DESCENDING)]),
+    IndexModel([("labels", ASCENDING), ("clicks", DESCENDING), ("_id", DESCENDING)]),
+    IndexModel(
+        [("labels", ASCENDING), ("expires", DESCENDING), ("_id", DESCENDING)],
+        partialFilterExpression={"expires": {"$exists": True}},
+    ),
     IndexModel([("terms", ASCENDING), ("created", DESCENDING), ("_id", DESCENDING)]),
-    IndexModel([("clicks", DESCENDING), ("_id", DESCENDING)]),
-    IndexModel([("tags", ASCENDING), ("clicks", DESCENDING), ("_id", DESCENDING)]),
+    DELETED_INDEX,
 ]
 BATCH_MAX = 1_000  # rows of one bulk write
 DUPLICATE_KEY = 11000
+COUNT_MAX = 10_000
+LIST_MS = 1_000  # a list that takes longer finds too little among too many
 #: What a redirect needs; titles, notes and tags stay in MongoDB.
 _REDIRECT_FIELDS = {
     **dict.fromkeys(("link", "target", "state", "version", "starts", "expires", "max_visits"), 1),
@@ -44,7 +50,7 @@ _REDIRECT_FIELDS = {
 
 
 class SlugTakenError(Exception):
-    """The key belongs to another link, also if that one was disabled or banned."""
+    """The key belongs to another link, also if that one was disabled, banned, or deleted not long ago."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"{key} is taken")
@@ -52,10 +58,15 @@ class SlugTakenError(Exception):
 
 
 class LinkStore:
-    """The collection of one database; raises `pymongo.errors.PyMongoError` when it does not answer."""
+    """The collection of one database; raises `pymongo.errors.PyMongoError` when it does not answer.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        kept_s: for how long a deleted link keeps its slug and can be restored.
+    """
+
+    def __init__(self, database: Database, *, kept_s: int = 0) -> None:
         self._links = database[LINKS]
+        self.tombstones = Tombstones(self._links, kept_s)
         self._waiting: list[tuple[Link, asyncio.Future[Link | Exception]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -70,16 +81,26 @@ class LinkStore:
         return None if row is None else from_row(row)
 
     async def page(self, listing: Listing, *, limit: int, after: Place | None = None) -> Page:
-        """Links of a listing, behind `after`; stable while links are added and removed."""
-        rows = await self._links.find(listing.query(after)).sort(listing.order).limit(limit + 1).to_list()
+        """Links of a listing, behind `after`; stable while links are added and removed. Raises ListingError."""
+        found = self._links.find(listing.query(after), hint=listing.hint, max_time_ms=LIST_MS).sort(listing.order)
+        try:
+            rows = await found.limit(limit + 1).to_list()
+        except ExecutionTimeout as error:
+            raise _too_slow(listing, error) from error
         items = [from_row(row) for row in rows[:limit]]
         return Page(items, listing.place(items[-1]) if len(rows) > limit else None)
 
+    async def count(self, listing: Listing) -> int:
+        """How many links a listing has; COUNT_MAX + 1 when there are more. Raises ListingError."""
+        hint: Any = {} if listing.hint is None else {"hint": listing.hint}
+        try:
+            return await self._links.count_documents(listing.query(), limit=COUNT_MAX + 1, maxTimeMS=LIST_MS, **hint)
+        except ExecutionTimeout as error:
+            raise _too_slow(listing, error) from error
+
     async def has_links(self, domain: str) -> bool:
-        """Whether a domain has a living link."""
-        within = {"$gte": join_key(domain, ""), "$lt": f"{domain}0"}  # "0" follows "/"
-        living = {"_id": within, "state": {"$ne": LinkState.DELETED.value}}
-        return await self._links.find_one(living, {"_id": 1}) is not None
+        """Whether a further domain has a living link."""
+        return await self._links.find_one({"labels": domain_label(domain)}, {"_id": 1}) is not None
 
     async def spend_visit(self, key: str, link: int) -> bool:
         """Counts one visit if the link may have one more; False when it may not, or is not active any more.
@@ -122,15 +143,12 @@ class LinkStore:
     async def change(self, key: str, fields: Mapping[str, Any], *, now_ms: int, version: int | None) -> Link | None:
         """Sets fields of a link and raises its version; None when there is no such link at that version.
 
-        `version` None means any. The new version is max(old + 1, `now_ms`).
+        A field that is None is taken away; `version` None means any. The new version is max(old + 1, `now_ms`).
         """
         query: dict[str, Any] = {"_id": key, "state": {"$ne": LinkState.DELETED.value}}
         if version is not None:
             query["version"] = version
-        update = [
-            {"$set": {name: {"$literal": value} for name, value in fields.items()}},
-            {"$set": {"version": {"$max": [{"$add": ["$version", 1]}, Int64(now_ms)]}}},
-        ]
+        update = set_fields(fields, now_ms)
         row = await self._links.find_one_and_update(query, update, return_document=ReturnDocument.AFTER)
         return None if row is None else from_row(row)
 
@@ -169,14 +187,14 @@ class LinkStore:
         return {}
 
     async def _take_over(self, link: Link) -> Link | None:
-        """Puts a link in place of a tombstone, with a higher version; None when the key is a living link's."""
+        """Puts a link in place of a tombstone, with a higher version; None while the key is another link's."""
         row = to_row(link)
         del row["_id"], row["version"]
         update: list[dict[str, Any]] = [
             {"$replaceWith": {"$mergeObjects": [{"_id": "$_id", "version": "$version"}, {"$literal": row}]}},
             {"$set": {"version": {"$max": [{"$add": ["$version", 1]}, Int64(link.version)]}}},
         ]
-        query = {"_id": link.key, "state": LinkState.DELETED.value}
+        query = free_query(link.key, link.created, self.tombstones.kept_s)
         found = await self._links.find_one_and_update(query, update, return_document=ReturnDocument.AFTER)
         return None if found is None else from_row(found)
 
@@ -189,25 +207,9 @@ def failures_of(error: BulkWriteError) -> dict[int, WriteError]:
     return {row["index"]: WriteError(row.get("errmsg", ""), row["code"], row) for row in details["writeErrors"]}
 
 
-def to_row(link: Link) -> dict[str, Any]:
-    """The document of a link; absent options are not stored."""
-    row: dict[str, Any] = {name: value for name, value in msgspec.structs.asdict(link).items() if value is not None}
-    del row["domain"], row["slug"]
-    row.update(_id=link.key, link=Int64(link.link), version=Int64(link.version), state=link.state.value)
-    del row["rules"], row["variants"]
-    if link.rules or link.variants:
-        row.update(branch_fields(link.rules, link.variants))
-    row["terms"] = terms_of(domain=link.domain, slug=link.slug, title=link.title, target=link.target)
-    return row
-
-
-def branch_fields(rules: Sequence[Rule], variants: Sequence[Variant]) -> dict[str, Any]:
-    """Rules and variants as documents."""
-    return {"rules": msgspec.to_builtins(rules), "variants": msgspec.to_builtins(variants)}
-
-
-def from_row(row: Mapping[str, Any]) -> Link:
-    """The link of a document, perhaps of a projection; raises msgspec.ValidationError for one that is none."""
-    domain, slug = split_key(row["_id"])
-    fields = {name: value for name, value in row.items() if name != "_id"}
-    return msgspec.convert({**fields, "domain": domain, "slug": slug}, Link)
+def _too_slow(listing: Listing, error: PyMongoError) -> Exception:
+    """What to raise where a list took LIST_MS: filters that seldom meet, or a database that is slow with anything."""
+    if not listing.is_crossed:
+        return error
+    message = "finds too few among too many links together with the other filters: leave one out"
+    return ListingError(listing.filters[0], message)

@@ -48,14 +48,15 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
     """What handlers work with, over real stores, or over another database."""
     limiter = Limiter(stores.redis, Breaker("limits", time.monotonic), Buckets(time.monotonic))
     database = database if database is not None else stores.database
-    links = LinkStore(database)
+    read = Settings.from_environ({"BOLTLINK_BASE_URL": PUBLIC_URL, **settings})
+    links = LinkStore(database, kept_s=read.deleted_kept)
     health = Health(lambda: {"program": "web_0"})
     health.is_serving = True
     health.add("redis", stores.redis.ping)
     health.add("mongodb", lambda: database.command("ping"))
     unannounced: list[Exception] = []
     return Services(
-        settings=Settings.from_environ({"BOLTLINK_BASE_URL": PUBLIC_URL, **settings}),
+        settings=read,
         database=database,
         catalog=Catalog(
             store=links,
@@ -80,11 +81,11 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
 
 
 @asynccontextmanager
-async def serve(stores: Stores, services: Services | None = None) -> AsyncIterator[Service]:
+async def serve(stores: Stores, services: Services | None = None, **settings: str) -> AsyncIterator[Service]:
     """An API with its indexes and the admin key; the client sends the key by default."""
     await stores.database[LINKS].create_indexes(INDEXES)
     if services is None:
-        services = make_services(stores)
+        services = make_services(stores, None, **settings)
         await services.keys.add(ADMIN_KEY, "admin")
     requests: list[tuple[str, int]] = []
     application = make_application(services, lambda route, status, _: requests.append((route, status)))

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.api.links import PAGE_MAX
+from app.api.lists import PAGE_MAX
 from app.links import CHANNEL, LINKS, LinkCache
 from tests.api.service import PUBLIC_URL, With, serve
 from tests.conftest import Stores
@@ -142,7 +142,7 @@ def test_body_of_another_type_is_refused(with_stores: With) -> None:
 
 def test_taken_slug_is_a_conflict_until_it_is_deleted(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
-        async with serve(stores) as api:
+        async with serve(stores, BOLTLINK_DELETED_KEPT="0") as api:
             await api.make("one")
             answer = await api.client.post("/api/v1/links", json={"target": TARGET, "slug": "one"})
             assert answer.status_code == 409

@@ -21,6 +21,7 @@ from app.links import (
     SlugError,
     SlugTakenError,
     TargetError,
+    Wanted,
     When,
 )
 from app.links.slugs import ALPHABET, SLUG_LENGTH
@@ -159,7 +160,7 @@ def test_change_is_found_by_its_new_words(with_stores: With) -> None:
         assert (await catalog.store.get("/a")) == link
         assert (link.rules, link.target) == (rules, "https://other.example/")
         for search, count in {"winter": 1, "spring": 0, "other.example": 1, "example.com": 0, "a": 1}.items():
-            assert len((await catalog.store.page(Listing(search=search), limit=9)).items) == count, search
+            assert len((await catalog.store.page(Listing("", Wanted(q=search)), limit=9)).items) == count, search
 
     with_stores(scenario)
 

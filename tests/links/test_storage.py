@@ -10,7 +10,7 @@ import pytest
 from pymongo.errors import BulkWriteError
 
 from app.links.branches import Parameter, Rule, Variant, When
-from app.links.listing import Listing, Place
+from app.links.listing import Listing, Place, Wanted
 from app.links.model import Link, LinkState
 from app.links.storage import BATCH_MAX, INDEXES, LINKS, LinkStore, SlugTakenError, failures_of
 from tests.conftest import Stores
@@ -65,7 +65,7 @@ def test_redirects_read_many_links_at_once_tombstones_included(with_stores: With
     async def scenario(stores: Stores) -> None:
         store = await open_store(stores)
         await asyncio.gather(*(store.insert(make_link(n, notes="not for redirects")) for n in range(1, 4)))
-        await store.change("/s2", {"state": "deleted"}, now_ms=NOW_MS, version=None)
+        await store.tombstones.bury("/s2", now_ms=NOW_MS, version=None)
         found = await store.find_many(["/s1", "/s2", "/none"])
         assert set(found) == {"/s1", "/s2"}
         assert found["/s1"].cached().entry is not None
@@ -113,7 +113,7 @@ def test_version_never_falls(with_stores: With) -> None:
         clock_set_back = await store.change("/a", {"title": "$2"}, now_ms=NOW_MS - 10_000, version=None)
         assert clock_set_back is not None
         assert (clock_set_back.version, clock_set_back.title) == (NOW_MS + 51, "$2")
-        gone = await store.change("/a", {"state": LinkState.DELETED.value}, now_ms=NOW_MS, version=None)
+        gone = await store.tombstones.bury("/a", now_ms=NOW_MS, version=None)
         assert gone is not None
         assert gone.version == NOW_MS + 52
         again = await store.insert(make_link(2, "a"))
@@ -128,7 +128,9 @@ def test_change_at_another_version_or_of_a_deleted_link_changes_nothing(with_sto
         link = await store.insert(make_link(1, "a"))
         assert await store.change("/a", {"title": "x"}, now_ms=NOW_MS, version=link.version - 1) is None
         assert await store.get("/a") == link
-        assert await store.change("/a", {"state": "deleted"}, now_ms=NOW_MS, version=link.version) is not None
+        assert await store.tombstones.bury("/a", now_ms=NOW_MS, version=link.version - 1) is None
+        assert await store.tombstones.bury("/a", now_ms=NOW_MS, version=link.version) is not None
+        assert await store.tombstones.bury("/a", now_ms=NOW_MS, version=None) is None
         assert await store.get("/a") is None
         assert await store.change("/a", {"state": "active"}, now_ms=NOW_MS, version=None) is None
 
@@ -152,7 +154,7 @@ def test_pages_show_every_living_link_once_also_while_links_come(with_stores: Wi
         await asyncio.gather(
             *(store.insert(make_link(n, tags=tags, created=1000 + n // 5)) for n, tags in tagged.items())
         )
-        await store.change("/s7", {"state": "deleted"}, now_ms=NOW_MS, version=None)
+        await store.tombstones.bury("/s7", now_ms=NOW_MS, version=None)
         seen: list[str] = []
         after: Place | None = None
         while True:
@@ -164,7 +166,7 @@ def test_pages_show_every_living_link_once_also_while_links_come(with_stores: Wi
                 break
         assert len(seen) == len(set(seen))
         assert set(seen) == {f"s{n}" for n in tagged if n != 7}
-        red = await store.page(Listing(tag="red"), limit=100)
+        red = await store.page(Listing("", Wanted(tag="red")), limit=100)
         assert {link.slug for link in red.items} == {f"s{n}" for n in tagged if n % 2 and n != 7}
         assert red.following is None
 

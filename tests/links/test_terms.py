@@ -10,7 +10,7 @@ from app.links.terms import TERMS_MAX, WORDS_MAX, terms_of, words_of
 
 
 def terms(**fields: str) -> set[str]:
-    return set(terms_of(**{"domain": "", "slug": "s", "title": "", "target": "https://x.example/"} | fields))
+    return set(terms_of(**{"slug": "s", "title": "", "target": "https://x.example/"} | fields))
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,16 @@ def test_a_link_is_found_by_its_slug_host_and_title(search: str) -> None:
     assert words_of(search)
 
 
-def test_a_link_of_a_domain_has_a_term_that_no_text_has() -> None:
-    assert "@go.example" in terms(domain="go.example")
-    assert "@go.example" not in terms(title="@go.example") | set(words_of("@go.example"))
+def test_a_link_is_found_by_its_target_path_and_notes_after_all_else() -> None:
+    found = terms(target="https://x.example/Rate-Card/%C3%9Cber", notes="for Ann")
+    assert found >= {"rate-card", "card", "über", "ann"}
+    many = " ".join(f"w{n}" for n in range(TERMS_MAX))
+    assert "ann" not in terms(title=many, notes="Ann")
 
 
 @given(st.text(max_size=600), st.text(max_size=600))
 def test_terms_and_words_are_few_and_short(title: str, search: str) -> None:
-    found = terms_of(domain="", slug="s", title=title, target="https://a.b.c.d.e.f.g.h.example/")
+    found = terms_of(slug="s", title=title, target="https://a.b.c.d.e.f.g.h.example/")
     assert len(found) <= TERMS_MAX
     assert "s" in found
     assert all(0 < len(term) <= 64 for term in found)

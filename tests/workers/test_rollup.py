@@ -138,6 +138,7 @@ def rollup_of(
         lease=lease,
         days_kept=days_kept,
         months_kept=None,
+        deleted_kept=86_400,
         wall=wall,
         monotonic=lambda: loops * 1_000.0,
         trace=trace,

@@ -1,0 +1,105 @@
+"""What a list of links is asked for: its query, and the place where a page begins.
+
+In: the query of a GET. Out: a `Listing`; places as opaque text. May import: links.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from app.api.fields import shown
+from app.api.parameters import DomainName
+from app.api.problems import FieldError, wrong_fields
+from app.links import ORDERS, DomainError, LinkState, Listing, ListingError, Place, Wanted, normalise_domain
+
+__all__ = ["ListQuery", "make_cursor", "read_cursor", "read_listing"]
+
+PAGE_DEFAULT = 50
+PAGE_MAX = 500
+_TIMES = ("created_from", "created_to", "expires_from", "expires_to")
+_Moment = Annotated[datetime, shown("A time with its zone (RFC 3339).", "2030-01-01T00:00:00Z", format="date-time")]
+
+
+class ListQuery(msgspec.Struct):
+    """Which links, and in what order; what can be combined is said by `sort`."""
+
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX, description="How many on a page.")] = PAGE_DEFAULT
+    cursor: Annotated[str, Meta(description="A `next_cursor`: the page that follows.")] = ""
+    count: Annotated[bool, Meta(description="Whether to say how many there are in all.")] = False
+    q: Annotated[str, Meta(description="Whole words of the slug, the target, the title or the notes.")] = ""
+    prefix: Annotated[
+        str, Meta(pattern="^[A-Za-z0-9_-]{0,64}$", description="How the slug begins, within one domain.")
+    ] = ""
+    tag: Annotated[str, Meta(description="Only links with this tag.", examples=["rfc"])] = ""
+    owner: Annotated[str, Meta(description="Only links of this owner.")] = ""
+    domain: DomainName | None = None
+    state: Annotated[
+        LinkState | None, Meta(description="Only links in this state; left out: all that are not deleted.")
+    ] = None
+    created_from: _Moment | None = None
+    created_to: _Moment | None = None
+    expires_from: _Moment | None = None
+    expires_to: _Moment | None = None
+    sort: Annotated[
+        str,
+        shown(
+            "The order, by default `-created`. `created` goes with `q`, `owner`, `tag`, `domain`, `state`, "
+            "`created_from`, `created_to`; `clicks` with `owner`, `tag`, `domain`, `state`; `expires` with these and "
+            "`expires_from`, `expires_to`; `slug` with `domain`, `prefix`; `-deleted` with `state=deleted`.",
+            enum=["", *ORDERS],
+        ),
+    ] = ""
+
+
+def read_listing(query: ListQuery) -> Listing:
+    """The list that a query asks for; raises Problem with every argument that cannot be used."""
+    errors = list(_time_faults(query))
+    domain = query.domain
+    try:
+        domain = normalise_domain(domain) if domain else domain
+    except DomainError as error:
+        errors.append(FieldError("domain", str(error)))
+    if errors:
+        raise wrong_fields(errors)
+    times: dict[str, Any] = {name: _seconds(getattr(query, name)) for name in _TIMES}
+    wanted = Wanted(
+        q=query.q, prefix=query.prefix, tag=query.tag, owner=query.owner, domain=domain, state=query.state, **times
+    )
+    try:
+        return Listing(query.sort, wanted)
+    except ListingError as error:
+        raise wrong_fields([FieldError(error.field, str(error))]) from error
+
+
+def make_cursor(following: Place) -> str:
+    """A place as text."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(following)).decode().rstrip("=")
+
+
+def read_cursor(text: str) -> Place | None:
+    """The place of a text; None for none. Raises Problem."""
+    if not text:
+        return None
+    try:
+        decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return msgspec.json.decode(decoded, type=Place)
+    except (ValueError, binascii.Error, msgspec.MsgspecError):
+        raise wrong_fields([FieldError("cursor", "must be a next_cursor as it was given")]) from None
+
+
+def _time_faults(query: ListQuery) -> Iterator[FieldError]:
+    for name in _TIMES:
+        at: datetime | None = getattr(query, name)
+        if at is not None and at.tzinfo is None:
+            yield FieldError(name, "must name a time zone, such as 2030-01-01T00:00:00Z")
+
+
+def _seconds(at: datetime | None) -> int | None:
+    return None if at is None else max(0, int(at.timestamp()))
