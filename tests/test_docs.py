@@ -12,6 +12,7 @@ import pytest
 
 from app.api import ROUTES
 from app.cli import COMMANDS, cli
+from app.cli.doctor import CHECKS
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,6 +53,11 @@ def test_every_command_that_is_named_exists() -> None:
     named = set(re.findall(r"(?:^|[`/ ])boltlink ([a-z]+)\b", ALL, re.MULTILINE))
     prose = {"interpreted", "compiled", "was"}
     assert named - prose <= set(COMMANDS)
+
+
+def test_every_check_of_doctor_stands_in_operations() -> None:
+    lines = OPERATIONS.splitlines()
+    assert [check for check, meaning in CHECKS.items() if f"| `{check}` | {meaning} |" not in lines] == []
 
 
 def test_every_metric_stands_in_operations_and_the_reverse() -> None:

@@ -25,7 +25,7 @@ from app.settings import Settings
 from app.stores import mongodb_url, open_mongodb
 from app.tree import Tree
 
-__all__ = ["journal"]
+__all__ = ["applied_positions", "describe_source", "journal"]
 
 COLUMNS = ("source", "writer", "segments", "end", "applied", "waiting", "lag_s", "damaged", "given_up")
 
@@ -41,8 +41,8 @@ def inspect(as_json: bool) -> None:
     """Show each source: its writer, positions, records that wait to be applied, their lag, and damage."""
     settings = Tree(Settings.from_environ(os.environ)).as_started().settings
     sources = list_sources(settings.state_dir / "journal")
-    applied = asyncio.run(_applied(settings, sources))
-    rows = [_describe(source, applied) for source in sources]
+    applied = asyncio.run(applied_positions(settings, sources))
+    rows = [describe_source(source, applied) for source in sources]
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -52,7 +52,7 @@ def inspect(as_json: bool) -> None:
     Console().print(table)
 
 
-async def _applied(settings: Settings, sources: list[Source]) -> Mapping[str, int] | None:
+async def applied_positions(settings: Settings, sources: list[Source]) -> Mapping[str, int] | None:
     """The position up to which each source is applied; None when MongoDB does not answer."""
     database = open_mongodb(mongodb_url(settings))
     try:
@@ -64,7 +64,7 @@ async def _applied(settings: Settings, sources: list[Source]) -> Mapping[str, in
         await database.client.close()
 
 
-def _describe(source: Source, applied: Mapping[str, int] | None) -> dict[str, Any]:
+def describe_source(source: Source, applied: Mapping[str, int] | None) -> dict[str, Any]:
     """Reads a source from its first segment on, without changing anything."""
     segments = source.segments()
     reader = Reader(source, 0)

@@ -19,7 +19,7 @@ from app.cli.talk import JSON, say
 from app.settings import Settings
 from app.tree import Tree
 
-__all__ = ["down", "status"]
+__all__ = ["count_restarts", "down", "status"]
 
 STOP_LIMIT_S = 150.0
 STEP_S = 0.05
@@ -66,7 +66,7 @@ def status(as_json: bool) -> None:
 
 def _describe(tree: Tree, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One entry for each process, in the order of names."""
-    restarts = _count_restarts(tree)
+    restarts = count_restarts(tree)
     handles = {info["name"]: _handle(info["pid"]) for info in found}
     for handle in handles.values():
         if handle is not None:
@@ -106,7 +106,7 @@ def _usage(handle: psutil.Process | None) -> tuple[float, int]:
         return 0.0, 0
 
 
-def _count_restarts(tree: Tree) -> dict[str, int]:
+def count_restarts(tree: Tree) -> dict[str, int]:
     """How often each process was started again since supervisord started, by its log and the one before it."""
     spawned: dict[str, int] = {}
     for name in ("supervisord.log.1", "supervisord.log"):

@@ -33,7 +33,7 @@ from app.stores.embedded import EngineError, prepare
 from app.stores.replica_set import ensure_replica_set
 from app.tree import ROOT, Tree
 
-__all__ = ["up"]
+__all__ = ["port_refusal", "up"]
 
 READY_LIMIT_S = 60.0
 STEP_S = 0.05
@@ -95,17 +95,21 @@ def _prepare(tree: Tree) -> int:
 
 def _check_port(variable: str, host: str, port: int, patience_s: float) -> None:
     deadline = time.monotonic() + patience_s
-    while True:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                if time.monotonic() >= deadline:
-                    raise CliError(f"{variable}: cannot listen on {host}:{port}: {error.strerror}") from error
-            else:
-                return
+    while (refusal := port_refusal(host, port)) is not None:
+        if time.monotonic() >= deadline:
+            raise CliError(f"{variable}: cannot listen on {host}:{port}: {refusal}")
         time.sleep(STEP_S)
+
+
+def port_refusal(host: str, port: int) -> str | None:
+    """Why nobody can listen there now; None when it can be listened on."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.strerror
+    return None
 
 
 def _make_admin_key(path: Path) -> None:

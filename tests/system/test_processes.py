@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from app.settings import Settings
+from app.tree import Tree as Control
 from tests.conftest import wait_for
 from tests.system.conftest import Tree, is_alive
 
@@ -43,6 +46,21 @@ def test_killed_program_comes_back_and_slugs_still_answer(running: Tree, name: s
     after = {process["name"]: process for process in running.status()["processes"]}
     assert after[name]["restarts"] == before[name]["restarts"] + 1
     assert {n: p["pid"] for n, p in after.items() if n != name} == {n: p["pid"] for n, p in before.items() if n != name}
+
+
+def test_doctor_finds_a_running_tree_well_and_names_a_program_that_is_stopped(running: Tree) -> None:
+    def states() -> dict[str, tuple[str, str]]:
+        rows = json.loads(running.command("doctor", "--json").stdout)["checks"]
+        return {row["check"]: (row["state"], row["found"]) for row in rows}
+
+    well = states()
+    for check in ("programs", "ports", "redis", "mongodb", "mongodb.indexes", "mongodb.schema", "journal", "engines"):
+        assert well[check][0] == "ok", well[check]
+    control = Control(Settings.from_environ(running.environ))
+    assert control.ask("stopProcess", "aggregator")
+    assert states()["programs"] == ("fail", "aggregator is STOPPED")
+    assert control.ask("startProcess", "aggregator")
+    wait_for(lambda: states()["programs"][0] == "ok")
 
 
 def test_second_up_says_who_runs(running: Tree) -> None:
