@@ -39,9 +39,9 @@ from redis.exceptions import RedisError
 from app.lifeline import OrphanedError, die_with_supervisor
 from app.observe import configure_logs, get_logger
 from app.settings import Settings, SettingsError
-from app.stores import Lease, LeaseLostError, supervisor_pid_file
+from app.stores import Database, Lease, LeaseLostError, check_data, supervisor_pid_file
 
-__all__ = ["LeasedWork", "Main", "node_id", "run_program", "work_by_lease"]
+__all__ = ["LeasedWork", "Main", "node_id", "run_program", "wait_for_data", "work_by_lease"]
 
 Main = Callable[[Settings, str, asyncio.Event], Awaitable[None]]
 STAND_BY_S = 1.0
@@ -133,6 +133,22 @@ def node_id(state: Path) -> str:
     return path.read_text().strip()
 
 
+async def wait_for_data(database: Database, stop: asyncio.Event) -> None:
+    """Returns when MongoDB answers and holds data that this release may work on, or at `stop`.
+
+    Raises:
+        SchemaError, HalfRestoredError: it holds other data; the program ends with that one line.
+    """
+    failures = 0
+    while not stop.is_set():
+        try:
+            await check_data(database)
+        except _STORE_ERRORS as error:
+            failures = await _back_off(error, failures, stop)
+        else:
+            return
+
+
 async def work_by_lease(lease: Lease, work: LeasedWork, stop: asyncio.Event, *, pause_s: float) -> None:
     """Does `work` whenever this process holds `lease`, until `stop`; `pause_s` is between loops that found nothing."""
     shift = _Shift(lease, work, pause_s)
@@ -143,16 +159,26 @@ async def work_by_lease(lease: Lease, work: LeasedWork, stop: asyncio.Event, *, 
             failures = 0
         except _STORE_ERRORS as error:
             shift.is_open = False
-            wait_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
-            failures += 1
-            get_logger().warning("a store does not answer", reason=_reason(error), tries=failures)
-        if wait_s:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), wait_s)
+            failures = await _back_off(error, failures, stop)
+        else:
+            await _pause(wait_s, stop)
     try:
         await shift.end()
     except (LeaseLostError, *_STORE_ERRORS) as error:
         get_logger().warning("not ended in order", reason=_reason(error))  # the lease runs out by itself
+
+
+async def _back_off(error: Exception, failures: int, stop: asyncio.Event) -> int:
+    """Says why and waits, the longer the more `failures` came before; how many there are now."""
+    get_logger().warning("a store does not answer", reason=_reason(error), tries=failures + 1)
+    await _pause(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)], stop)
+    return failures + 1
+
+
+async def _pause(seconds: float, stop: asyncio.Event) -> None:
+    if seconds:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
 
 
 class _Shift:

@@ -55,7 +55,7 @@ from app.lifeline import take_lock
 from app.observe import Metrics, get_logger
 from app.process import node_id, run_program
 from app.settings import Settings
-from app.stores import Database, mongodb_url, open_mongodb, open_redis, redis_url, run_dir
+from app.stores import Database, check_data, mongodb_url, open_mongodb, open_redis, redis_url, run_dir
 
 __all__ = ["Aggregator", "AggregatorCounts", "calm_collector"]
 
@@ -296,7 +296,7 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     get_logger().info("started", slot=slot)
     publishing = asyncio.create_task(publisher.run())
     publishing.add_done_callback(_on_published)
-    await _drive(aggregator, countries, publisher, metrics, stop)
+    await _drive(aggregator, countries, publisher, metrics, stop, database)
     publishing.cancel()
     await aggregator.close()
     await client.aclose()
@@ -310,9 +310,15 @@ def _on_published(publishing: asyncio.Task[None]) -> None:
 
 
 async def _drive(
-    aggregator: Aggregator, countries: CountryFinder, publisher: Publisher, metrics: Metrics, stop: asyncio.Event
+    aggregator: Aggregator,
+    countries: CountryFinder,
+    publisher: Publisher,
+    metrics: Metrics,
+    stop: asyncio.Event,
+    database: Database,
 ) -> None:
     failures = 0
+    is_checked = False
     published_s = noted_s = refreshed_s = 0.0
     ends_s = math.inf
     while True:
@@ -320,6 +326,9 @@ async def _drive(
         ends_s = min(ends_s, time.monotonic() + DRAIN_S) if stopping else ends_s
         began_s = time.time()
         try:
+            if not is_checked:
+                await check_data(database)
+                is_checked = True
             is_more = await aggregator.loop(flush=stopping)
             if aggregator.is_idle and (began_s - noted_s >= NOTE_S or stopping):
                 await aggregator.note_progress(began_s)

@@ -32,7 +32,7 @@ from typing import NamedTuple
 from app.lifeline import take_lock
 from app.links import Cached, ChangeFeed, HistoryLostError, LinkCache, LinkStore
 from app.observe import Metrics, get_logger
-from app.process import node_id, run_program, work_by_lease
+from app.process import node_id, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
 from app.stores import Lease, mongodb_url, open_mongodb, open_redis, redis_url, run_dir
 
@@ -233,6 +233,7 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     get_logger().info("started", holder=holder)
     publishing = asyncio.create_task(_publish(announcer, lease, metrics))
     try:
+        await wait_for_data(database, stop)
         await work_by_lease(lease, announcer, stop, pause_s=0.0)
     finally:
         publishing.cancel()

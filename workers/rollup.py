@@ -38,7 +38,7 @@ from app.analytics import (
 from app.lifeline import take_lock
 from app.links import LinkStore
 from app.observe import Metrics, get_logger
-from app.process import node_id, run_program, work_by_lease
+from app.process import node_id, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
 from app.stores import Database, Lease, mongodb_url, open_mongodb, run_dir
 
@@ -204,6 +204,7 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     get_logger().info("started", holder=holder)
     publishing = asyncio.create_task(_publish(rollup, lease, metrics))
     try:
+        await wait_for_data(database, stop)
         await work_by_lease(lease, rollup, stop, pause_s=PAUSE_S)
     finally:
         publishing.cancel()

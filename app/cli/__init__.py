@@ -34,6 +34,8 @@ COMMANDS = {
     "keys": "app.cli.keys:keys",
     "journal": "app.cli.journal:journal",
     "audit": "app.cli.audit:audit",
+    "backup": "app.cli.backup:backup",
+    "restore": "app.cli.restore:restore",
     "completion": "app.cli.completion:completion",
 }
 

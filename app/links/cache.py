@@ -163,6 +163,10 @@ class LinkCache:
         mark: Any = await self._client.get(ANNOUNCED)
         return None if mark is None else mark.decode("ascii", "replace")
 
+    async def forget_announced(self) -> None:
+        """Forgets what was noted, so that the announcer forgets every link in Redis at its start."""
+        await self._client.delete(ANNOUNCED)
+
     @staticmethod
     def _add_messages(pipeline: Any, pairs: Sequence[tuple[str, int]]) -> None:
         for start in range(0, len(pairs), MESSAGE_PAIRS_MAX):

@@ -24,19 +24,32 @@ if TYPE_CHECKING:
     from app.stores.connections import DATABASE_NAME, Database, open_mongodb, open_redis
     from app.stores.lease import LEASES, Lease, LeaseLostError
     from app.stores.pipe import Pipe, command
-    from app.stores.schema import SchemaError, prepare_schema
+    from app.stores.schema import (
+        RESTORE_ID,
+        SCHEMA,
+        SCHEMA_VERSION,
+        HalfRestoredError,
+        SchemaError,
+        check_data,
+        prepare_schema,
+    )
 
 __all__ = [
     "DATABASE_NAME",
     "LEASES",
+    "RESTORE_ID",
+    "SCHEMA",
+    "SCHEMA_VERSION",
     "Breaker",
     "BreakerState",
     "Database",
+    "HalfRestoredError",
     "Lease",
     "LeaseLostError",
     "Pipe",
     "PlaceError",
     "SchemaError",
+    "check_data",
     "command",
     "make_private_folder",
     "mongodb_socket",

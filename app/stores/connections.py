@@ -43,14 +43,17 @@ def open_redis(url: str) -> redis.asyncio.Redis:
     )
 
 
-def open_mongodb(url: str) -> Database:
-    """The database that the URL names, or `boltlink`: majority writes, reads from the primary."""
+def open_mongodb(url: str, *, call_s: float = CALL_S) -> Database:
+    """The database that the URL names, or `boltlink`: majority writes, reads from the primary.
+
+    A call may take `call_s` seconds: longer where indexes of millions of documents are made.
+    """
     mend_waits()
     client: AsyncMongoClient[Mapping[str, Any]] = AsyncMongoClient(
         url,
         serverSelectionTimeoutMS=MONGODB_SELECT_MS,
         connectTimeoutMS=int(CONNECT_S * 1000),
-        socketTimeoutMS=int(CALL_S * 1000),
+        socketTimeoutMS=int(call_s * 1000),
         retryWrites=True,
         tz_aware=True,
     )

@@ -1,4 +1,4 @@
-"""The shape of the data: indexes, and a version that an older program does not touch.
+"""The shape of the data: indexes, a version that an older program does not touch, and whether it is whole.
 
 In: the indexes that each room names. Out: a database that has them, and the document `schema` = {version}.
 
@@ -8,6 +8,7 @@ In: the indexes that each room names. Out: a database that has them, and the doc
     equal            nothing
     higher           refuses: it would write documents that the newer program no longer reads
 
+While a restore is under way, or was killed, `schema` also holds {_id: restore}; no program works on such a database.
 Idempotent, so that any number of processes may do it at once; a version never falls, whoever comes last.
 May import: pymongo.
 """
@@ -20,10 +21,11 @@ from pymongo import IndexModel
 
 from app.stores.connections import Database
 
-__all__ = ["SCHEMA", "SCHEMA_VERSION", "SchemaError", "prepare_schema"]
+__all__ = ["RESTORE_ID", "SCHEMA", "SCHEMA_VERSION", "HalfRestoredError", "SchemaError", "check_data", "prepare_schema"]
 
 SCHEMA = "schema"
 SCHEMA_VERSION = 1
+RESTORE_ID = "restore"
 _ID = "boltlink"
 
 
@@ -37,16 +39,36 @@ class SchemaError(Exception):
         self.stored = stored
 
 
+class HalfRestoredError(Exception):
+    """A restore is under way or was killed; `file` is what it reads."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(f"the database is half restored: finish it with `boltlink restore {file}`, then start again")
+        self.file = file
+
+
+async def check_data(database: Database) -> None:
+    """Returns when a program of this release may work on the data.
+
+    Raises:
+        SchemaError: it is newer than this program.
+        HalfRestoredError: it is not whole.
+        PyMongoError: the database does not answer.
+    """
+    rows = {row["_id"]: row async for row in database[SCHEMA].find({"_id": {"$in": [_ID, RESTORE_ID]}})}
+    if (unfinished := rows.get(RESTORE_ID)) is not None:
+        raise HalfRestoredError(unfinished.get("file", "FILE"))
+    if (row := rows.get(_ID)) is not None and row["version"] > SCHEMA_VERSION:
+        raise SchemaError(row["version"])
+
+
 async def prepare_schema(database: Database, indexes: Mapping[str, Sequence[IndexModel]]) -> None:
     """Checks the version, then makes the indexes of each collection that are missing.
 
     Raises:
-        SchemaError: the database is newer than this program; nothing was changed.
-        PyMongoError: it does not answer.
+        SchemaError, HalfRestoredError, PyMongoError: see `check_data`; nothing was changed.
     """
-    row = await database[SCHEMA].find_one({"_id": _ID})
-    if row is not None and row["version"] > SCHEMA_VERSION:
-        raise SchemaError(row["version"])
+    await check_data(database)
     for collection, models in indexes.items():
         await database[collection].create_indexes(models)
     await database[SCHEMA].update_one({"_id": _ID}, {"$max": {"version": SCHEMA_VERSION}}, upsert=True)
