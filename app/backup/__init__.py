@@ -3,7 +3,7 @@
 zstandard is loaded with this room, so programs that make no backup do not import it.
 """
 
-from app.backup.dump import Dump
+from app.backup.dump import STAGING, Dump, kept_collections
 from app.backup.format import BlockReader, BlockWriter, Collection, DamagedError, Head, NewerError
 from app.backup.load import (
     LEASE,
@@ -25,6 +25,7 @@ __all__ = [
     "BACKUPS",
     "LEASE",
     "PART",
+    "STAGING",
     "BackupFile",
     "BlockReader",
     "BlockWriter",
@@ -46,6 +47,7 @@ __all__ = [
     "backup_name",
     "find_unfinished",
     "is_empty",
+    "kept_collections",
     "moment_of",
     "parse_keep",
     "spool",

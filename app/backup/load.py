@@ -138,7 +138,7 @@ class Load:
     ) -> None:
         self._database = database
         self._cache = cache
-        self._lease = lease
+        self.lease = lease
         self._contents = contents
         self._file = file
         self._path = path
@@ -193,11 +193,13 @@ class Load:
     async def _groups(self) -> AsyncIterator[list[Block]]:
         """Blocks that are not done; each is checked again as it is read."""
         reader = BlockReader(self._file)
+        if reader.head != self._contents.head:
+            raise LoadError("the file was changed after it was verified")
         blocks = (block for block in reader.blocks() if block.number > self._state.blocks)
         while group := await asyncio.to_thread(lambda: list(islice(blocks, GROUP_BLOCKS))):
             yield group
         if reader.totals is None or reader.totals.sha256.hex() != self._contents.name:
-            raise LoadError("the file was changed while it was read")
+            raise LoadError("the file was changed after it was verified")
 
     async def _insert(self, block: Block) -> None:
         assert block.collection is not None
@@ -260,8 +262,8 @@ class Load:
         await self._cache.announce_all()
 
     async def _note(self, stage: Stage, blocks: int) -> None:
-        if not self._lease.is_held:
-            raise LeaseLostError(self._lease.name, self._lease.epoch)
+        if not self.lease.is_held:
+            raise LeaseLostError(self.lease.name, self.lease.epoch)
         state = self._state
         self._state = Unfinished(state.file, state.name, stage, blocks, state.version_min)
         row = {
@@ -277,9 +279,9 @@ class Load:
         """Renews beside the work, of which one step may take minutes; a lost lease is noticed at the next note."""
         with suppress(LeaseLostError):
             while True:
-                await asyncio.sleep(self._lease.life_s / 3)
+                await asyncio.sleep(self.lease.life_s / 3)
                 with suppress(PyMongoError):  # tried again; the work fails by itself if it goes on
-                    await self._lease.renew()
+                    await self.lease.renew()
 
 
 async def _drop_staging(database: Database) -> None:
