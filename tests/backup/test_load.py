@@ -104,7 +104,7 @@ def test_the_database_is_what_the_backup_says(with_stores: With) -> None:
 
 
 def test_a_restore_that_is_killed_before_any_write_goes_on(with_stores: With, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moment, "BATCH_DOCUMENTS", 25)
+    monkeypatch.setattr(moment, "BATCH_DOCUMENTS", 40)
     monkeypatch.setattr(loading, "GROUP_BLOCKS", 2)
 
     async def scenario(stores: Stores) -> None:
@@ -136,7 +136,7 @@ def test_a_restore_that_is_killed_before_any_write_goes_on(with_stores: With, mo
             assert await contents_of(stores.database) == before
             number += 1
         assert stages == set(Stage)
-        assert number > 30
+        assert number > 20
 
     with_stores(scenario)
 
