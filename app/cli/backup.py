@@ -29,7 +29,7 @@ from app.tree import Tree
 __all__ = ["backup"]
 
 
-@click.command()
+@click.command(epilog="Example: boltlink backup boltlink.backup")
 @click.argument("file")
 @click.option("--no-clicks", is_flag=True, help="Leave statistics out: links, users, keys and settings only.")
 @click.option("--verify", "only_verify", is_flag=True, help="Read FILE to its end and say what it holds.")

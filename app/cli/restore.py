@@ -39,6 +39,7 @@ from app.cli.backup import describe, verify_with_progress
 from app.cli.engines import engines_up
 from app.cli.errors import CliError
 from app.cli.progress import Progress, count
+from app.cli.talk import YES, confirm
 from app.lifeline import take_lock
 from app.links import LinkCache
 from app.process import node_id
@@ -65,14 +66,14 @@ STEP_S = 0.5
 SETTLE_S = 2.0  # a program that was started just before has its lease by then, or has seen that it may not work
 
 
-@click.command()
+@click.command(epilog="Example: boltlink restore --replace boltlink.backup")
 @click.argument("file", required=False)
 @click.option("--replace", is_flag=True, help="Also when the database holds data, all of which is then gone.")
 @click.option(
     "--abandon", "is_abandoned", is_flag=True, help="Give up an unfinished restore that replaced nothing yet."
 )
-@click.option("-y", "--yes", is_flag=True, help="Ask nothing.")
-def restore(file: str | None, replace: bool, is_abandoned: bool, yes: bool) -> None:
+@YES
+def restore(file: str | None, replace: bool, is_abandoned: bool, is_sure: bool) -> None:
     """Put the backup FILE, or one from a pipe (-), into the database, in place of whatever it holds.
 
     Everything must be down: `boltlink down`, on every node. A damaged file, or one of a newer release, changes nothing.
@@ -93,7 +94,7 @@ def restore(file: str | None, replace: bool, is_abandoned: bool, yes: bool) -> N
                 source.seek(0)
                 with engines_up(tree, ["mongod", "redis"]):
                     name = file if file == "-" else str(Path(file).absolute())
-                    asyncio.run(_restore(tree, name, source, contents, may_replace=replace, is_sure=yes))
+                    asyncio.run(_restore(tree, name, source, contents, may_replace=replace, is_sure=is_sure))
     except KeyboardInterrupt:
         raise CliError("interrupted; run it again to go on, if it had begun") from None
     except (LoadError, DamagedError, LeaseLostError) as error:
@@ -151,7 +152,7 @@ async def _restore(
         await _refuse_what_runs(database)
         if unfinished is None and not may_replace and not await is_empty(database):
             raise CliError("the database is not empty: --replace takes away all that it holds; nothing was changed")
-        _ask(_question(database, unfinished, contents), is_sure)
+        confirm(_question(database, unfinished, contents), is_sure)
         if not await lease.acquire():
             raise CliError("another restore into this database is under way; nothing was changed")
         with Progress("restore", "blocks", contents.blocks) as progress:
@@ -212,12 +213,3 @@ def _question(database: Database, unfinished: Unfinished | None, contents: Conte
     if unfinished is not None and unfinished.name == contents.name:
         return f"Go on restoring into {database.name} ({unfinished.blocks} of {contents.blocks} blocks are done)?"
     return f"Put it in place of everything that the database {database.name} holds?"
-
-
-def _ask(question: str, is_sure: bool) -> None:
-    if is_sure:
-        return
-    if not sys.stdin.isatty():
-        raise CliError("nobody to ask: say --yes; nothing was changed")
-    if not click.confirm(question, err=True):
-        raise CliError("not confirmed; nothing was changed")
