@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from typing import Annotated
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from app.analytics.bucket import OTHER
 
 __all__ = ["BREAKDOWNS", "BREAKDOWN_MAX", "Orphans", "Period", "Point", "Share", "Stats", "shares"]
 
 BREAKDOWN_MAX = 100
+Moment = Annotated[datetime, Meta(tz=True)]
 DIRECT = "(none)"  # clicks that said nothing: no referrer, an agent that nobody knows
 #: Fields of the answer -> dimensions of buckets.
 BREAKDOWNS = {
@@ -34,7 +36,7 @@ BREAKDOWNS = {
 class Point(msgspec.Struct, frozen=True):
     """Clicks of one unit; `t` is its beginning in the zone that was asked for."""
 
-    t: datetime
+    t: Moment
     clicks: int
 
 
@@ -48,8 +50,8 @@ class Share(msgspec.Struct, frozen=True):
 class Period(msgspec.Struct, frozen=True, kw_only=True):
     """What an earlier period of the same length had; `start` and `end` as in a request's from and to."""
 
-    start: datetime = msgspec.field(name="from")
-    end: datetime = msgspec.field(name="to")
+    start: Moment = msgspec.field(name="from")
+    end: Moment = msgspec.field(name="to")
     clicks: int
     visitors: int
     bots: int
@@ -80,7 +82,7 @@ class Stats(msgspec.Struct, kw_only=True):
     prefetches: int
     excluded: int
     misses: int
-    as_of: datetime | None
+    as_of: Moment | None
     unit: str
     series: list[Point]
     breakdown_from: date

@@ -7,6 +7,7 @@ from tornado import web
 
 from app.api.handler import Services
 from app.api.parameters import PATH_PARAMETERS
+from app.api.reference import Reference
 from app.api.routes import ROUTES
 from app.api.system import NotFoundHandler
 
@@ -22,6 +23,7 @@ def make_application(services: Services, on_request: Callable[[str, int, float],
         default_handler_args=options,
         log_function=lambda handler: None,
         on_request=on_request,
+        reference=Reference(ROUTES),
         cors_origins=services.settings.cors_origins,
         compress_response=False,
     )

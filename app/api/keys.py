@@ -30,7 +30,7 @@ class NewKey(msgspec.Struct, forbid_unknown_fields=True):
 class KeyView(msgspec.Struct, kw_only=True):
     """A key as it is listed."""
 
-    id: Annotated[str, Meta(description="The SHA-256 of the key, in hex.", pattern="^[0-9a-f]{64}$")]
+    id: Annotated[str, Meta(description="The SHA-256 of the key.", pattern="^[0-9a-f]{64}$", examples=["5f" * 32])]
     name: str
     prefix: Annotated[str, shown("How the key begins.", "blk_Zk3v")]
     created_at: MomentField

@@ -202,6 +202,7 @@ class LinkHandler(LinkBase):
         body=LinkChange,
         refuses={404: NO_LINK, 409: "Others are changing the same link all the time."},
         is_conditional=True,
+        example={"title": "HTTP semantics", "expires_at": None},
     )
     async def patch(self, slug: str) -> None:
         """Change a link.

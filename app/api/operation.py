@@ -35,9 +35,8 @@ class Answer:
     Attributes:
         kind: the type of its JSON; None when there is no JSON body.
         says: when it is given; by default the status says enough.
-        headers: names of header fields that only some answers have: those of `app.api.fields.FIELDS`.
+        headers: names of fields that only some answers have: those of `app.api.headers`.
         media: further media types, beside JSON if there is a `kind`.
-        example: a value of `kind`.
     """
 
     kind: Any = None
@@ -48,13 +47,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The declaration of one method. `is_conditional` says whether If-Match is honoured."""
+    """The declaration of one method. `is_conditional`: whether If-Match is honoured; `example`: of the body."""
 
     answers: Mapping[int, Answer]
     query: type[msgspec.Struct] = NoQuery
     body: type[msgspec.Struct] | None = None
     refuses: Mapping[int, str] = field(default_factory=dict)
     is_conditional: bool = False
+    example: Any = None
 
 
 def operation(
@@ -64,9 +64,10 @@ def operation(
     body: type[msgspec.Struct] | None = None,
     refuses: Mapping[int, str] | None = None,
     is_conditional: bool = False,
+    example: Any = None,
 ) -> Callable[[F], F]:
     """Declares the method that follows."""
-    declared = Operation(answers, query, body, refuses or {}, is_conditional)
+    declared = Operation(answers, query, body, refuses or {}, is_conditional, example)
 
     def declare(method: F) -> F:
         method.operation = declared  # type: ignore[attr-defined]

@@ -8,20 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
-__all__ = ["FieldError", "Problem", "decode_body", "decode_object", "explain", "field_errors", "wrong_fields"]
+__all__ = [
+    "PROBLEM_MEDIA",
+    "FieldError",
+    "Problem",
+    "ProblemDocument",
+    "decode_body",
+    "decode_object",
+    "explain",
+    "field_errors",
+    "wrong_fields",
+]
 
 T = TypeVar("T", bound=msgspec.Struct)
+PROBLEM_MEDIA = "application/problem+json"
 
 
 class FieldError(msgspec.Struct, frozen=True):
     """One wrong field; "" for the body as a whole."""
 
-    field: str
-    message: str
+    field: Annotated[str, Meta(examples=["target"])]
+    message: Annotated[str, Meta(examples=["must start with http:// or https://"])]
+
+
+class ProblemDocument(msgspec.Struct, kw_only=True):
+    """An error (RFC 9457)."""
+
+    type: Annotated[str, Meta(description="The status says it all.", examples=["about:blank"])] = "about:blank"
+    title: str
+    status: int
+    detail: str
+    request_id: Annotated[str, Meta(description="Its id in the log.", examples=["5f2c9a0b7d31e846"])]
+    errors: Annotated[list[FieldError], Meta(description="Every wrong field or parameter.")] | UnsetType = UNSET
 
 
 class Problem(Exception):  # noqa: N818  the RFC's own word
@@ -40,18 +63,15 @@ class Problem(Exception):  # noqa: N818  the RFC's own word
         self.errors = list(errors)
         self.headers = headers or {}
 
-    def document(self, request_id: str) -> dict[str, Any]:
+    def document(self, request_id: str) -> ProblemDocument:
         """The body."""
-        document: dict[str, Any] = {
-            "type": "about:blank",
-            "title": self.status.phrase,
-            "status": int(self.status),
-            "detail": self.detail,
-            "request_id": request_id,
-        }
-        if self.errors:
-            document["errors"] = [msgspec.to_builtins(error) for error in self.errors]
-        return document
+        return ProblemDocument(
+            title=self.status.phrase,
+            status=int(self.status),
+            detail=self.detail,
+            request_id=request_id,
+            errors=self.errors or UNSET,
+        )
 
 
 def decode_body(body: bytes, kind: type[T]) -> T:

@@ -11,6 +11,7 @@ from app.api.handler import Handler
 from app.api.keys import KeyHandler, KeysHandler
 from app.api.links import LinkHandler, LinksHandler, RestoreHandler
 from app.api.live import LiveHandler
+from app.api.reference import DocsHandler, OpenApiHandler
 from app.api.stats import LinkStatsHandler, StatsHandler
 from app.api.system import HealthHandler, ReadyHandler, RobotsHandler, RootHandler
 
@@ -21,6 +22,8 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     ("/health", HealthHandler),
     ("/ready", ReadyHandler),
     ("/robots.txt", RobotsHandler),
+    ("/docs", DocsHandler),
+    ("/api/v1/openapi.json", OpenApiHandler),
     ("/api/v1/links", LinksHandler),
     ("/api/v1/links/batch", BatchHandler),
     ("/api/v1/links/{slug}", LinkHandler),

@@ -128,7 +128,7 @@ class LinkStatsHandler(_StatsHandler):
     async def get(self, slug: str) -> None:
         """Show the statistics of a link.
 
-        By default of the last 30 days, by day, in UTC. Costs 5.
+        By default of the last 30 days, by day, in UTC.
         """
         query = self.query(LinkStatsQuery)
         link = await self.services.links.get(join_key(self.domain_named(query.domain), slug))

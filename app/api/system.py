@@ -18,7 +18,8 @@ from app.api.problems import Problem
 __all__ = ["HealthHandler", "NotFoundHandler", "ReadyHandler", "RobotsHandler", "RootHandler"]
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>BoltLink</title><h1>BoltLink</h1><p>A URL shortener runs here. The API is at <code>/api/v1</code>.</p></html>
+<title>BoltLink</title><h1>BoltLink</h1><p>A URL shortener runs here. The API is at <code>/api/v1</code>,
+its description at <a href="/docs">/docs</a>.</p></html>
 """
 
 
