@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import secrets
 import shutil
-import socket
 import sys
 import threading
 import time
@@ -26,8 +24,8 @@ from typing import Any
 from pymongo.errors import PyMongoError
 from tornado import httpserver, netutil, web
 
-from app.accounts import INDEXES as KEY_INDEXES
-from app.accounts import KEYS, KeyRing
+from app.accounts import INDEXES as ACCOUNT_INDEXES
+from app.accounts import AuditLog, KeyRing
 from app.agents import CountryFinder, client_address
 from app.analytics import INDEXES as CLICK_INDEXES
 from app.api import Services, make_application
@@ -54,6 +52,7 @@ from app.redirect import (
     Visits,
 )
 from app.settings import Settings
+from app.sockets import listen, listen_privately, raise_descriptors
 from app.stores import (
     Breaker,
     BreakerState,
@@ -67,7 +66,6 @@ from app.stores import (
 
 __all__ = ["WebProcess", "main"]
 
-BACKLOG = 4096
 DRAIN_S = 30.0
 SPARE_DESCRIPTORS = 128  # files, stores, segments
 JOURNAL_DISK_SHARE = 0.2
@@ -92,7 +90,8 @@ class WebProcess:
         self.journal = self._open_journal()
         self.table = Table(settings.hot_links)
         self.book = AnswerBook(time.time())
-        links = LinkStore(self.database, kept_s=settings.deleted_kept)
+        self.audit = AuditLog(self.database, now_s=time.time, token_bytes=secrets.token_bytes)
+        links = LinkStore(self.database, kept_s=settings.deleted_kept, write_notes=self.audit.write)
         cache = LinkCache(self.redis)
         self.breakers = {store: Breaker(store, time.monotonic) for store in BREAKERS}
         self.resolver = Resolver(
@@ -112,7 +111,8 @@ class WebProcess:
             wall=time.time,
         )
         self.hasher = PasswordHasher()
-        self.domains = DomainWatch(DomainStore(self.database, self.redis, links), self._on_domains)
+        domains = DomainStore(self.database, self.redis, links, self.audit.write)
+        self.domains = DomainWatch(domains, self._on_domains)
         self.hosts = Hosts(
             authority_of(settings.public_url)[0], is_strict=settings.unknown_hosts == "404", is_complete=False
         )
@@ -130,7 +130,7 @@ class WebProcess:
             passwords=PasswordDesk(self.limiter, self.hasher),
         )
         self.hub = Hub(self.redis)
-        self.keys = KeyRing(self.database, monotonic=time.monotonic, now_s=lambda: int(time.time()))
+        self.keys = KeyRing(self.database, self.audit, monotonic=time.monotonic, now_s=lambda: int(time.time()))
         self.gate = self._make_gate(self._make_application(links, cache))
         self.gauges = Gauges(
             metrics=self.metrics,
@@ -237,6 +237,7 @@ class WebProcess:
             hub=self.hub,
             hasher=self.hasher,
             keys=self.keys,
+            audit=self.audit,
             limiter=self.limiter,
             quota=Quota(self.limiter, time.monotonic),
             health=self.health,
@@ -290,7 +291,7 @@ class WebProcess:
         """Indexes and the admin key; tried until MongoDB is there."""
         while True:
             try:
-                await prepare_schema(self.database, {LINKS: LINK_INDEXES, KEYS: KEY_INDEXES, **CLICK_INDEXES})
+                await prepare_schema(self.database, {LINKS: LINK_INDEXES, **ACCOUNT_INDEXES, **CLICK_INDEXES})
                 key = self.settings.admin_key or read_admin_key(self.settings.state_dir)
                 if key is not None:
                     await self.keys.add(key, "admin")
@@ -336,35 +337,6 @@ def own_authorities(settings: Settings, domains: Iterable[str] = ()) -> set[tupl
     """(host, port) of every address of this instance: a link that leads to one would lead in a circle."""
     own = {authority_of(settings.public_url), (settings.host, settings.port), ("localhost", settings.port)}
     return own | {(name, port) for name in domains for port in (80, 443, settings.port)}
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket that shares its port with the sibling processes."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    found.bind((host, port))
-    found.listen(BACKLOG)
-    return found
-
-
-def listen_privately(path: Path) -> socket.socket:
-    """A listening unix socket that only this user may open."""
-    path.unlink(missing_ok=True)
-    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    found.bind(str(path))
-    path.chmod(0o600)
-    found.listen(BACKLOG)
-    return found
-
-
-def raise_descriptors() -> int:
-    """Lets this process have as many descriptors as it may; returns how many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
 
 
 def read_admin_key(state: Path) -> str | None:

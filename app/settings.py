@@ -99,6 +99,10 @@ def _choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _is_on(text: str) -> bool:
+    return _choice("on", "off")(text.strip()) == "on"
+
+
 def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text.strip().strip("[]")))
@@ -275,6 +279,12 @@ class Settings:
         _duration,
         "30d",
         "how long a deleted link can be restored and keeps its slug; 0: its slug is free at once",
+    )
+    audit_days_kept: int = _setting(
+        "BOLTLINK_AUDIT_DAYS_KEPT", _whole(1, 36_500), "400", "days for which the audit log is kept"
+    )
+    audit_addresses: bool = _setting(
+        "BOLTLINK_AUDIT_ADDRESSES", _is_on, "off", "whether the audit log holds the addresses of clients: on or off"
     )
     memory_limit: int = _setting(
         "BOLTLINK_MEMORY_LIMIT", parse_size, "500MB", "a web process or worker above this is restarted"

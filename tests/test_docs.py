@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from app.accounts import WHATS
 from app.api import ROUTES
 from app.cli import COMMANDS, cli
 from app.cli.doctor import CHECKS
@@ -99,3 +100,8 @@ def test_the_command_shows_its_help() -> None:
         [sys.executable, "-m", "app.cli", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_every_kind_of_audit_entry_stands_in_the_api_page() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    assert [what for what in WHATS if f"`{what}`" not in page] == []

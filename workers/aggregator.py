@@ -37,25 +37,23 @@ import redis.asyncio
 from pymongo.errors import PyMongoError
 
 from app.agents import CountryFinder, TraitsReader
-from app.analytics import (
-    BUCKETS_MAX,
-    BucketKey,
-    Folding,
-    Gathered,
-    Intake,
-    Ledger,
-    LostRaceError,
-    Prepared,
-    Salts,
-    TooLargeError,
-    UnknownOutcomeError,
-)
+from app.analytics import BUCKETS_MAX, BucketKey, Folding, Gathered, Intake, Ledger, Prepared, Salts, TooLargeError
 from app.feed import Glimpse, Publisher, Tap
 from app.lifeline import take_lock
 from app.observe import Metrics, get_logger
 from app.process import node_id, run_program
 from app.settings import Settings
-from app.stores import Database, check_data, mongodb_url, open_mongodb, open_redis, redis_url, run_dir
+from app.stores import (
+    Database,
+    LostRaceError,
+    UnknownOutcomeError,
+    check_data,
+    mongodb_url,
+    open_mongodb,
+    open_redis,
+    redis_url,
+    run_dir,
+)
 
 __all__ = ["Aggregator", "AggregatorCounts", "calm_collector"]
 

@@ -7,6 +7,7 @@ by lease. Chores take turns; each does a short step, and comes again when its ti
     days       node documents of days that every aggregator has left behind; late ones whenever they come
     totals     looks round at what links have been clicked (`app.analytics.totals`)
     retention  `app.analytics.retention`
+    audit      removes entries of the audit log that are too old, by the same date as statistics
     deleted    links that were deleted so long ago that nothing of them is kept (`app.links.tombstones`)
 
 A day is moved SETTLED_S after its end, when all nodes have counted it: an aggregator would otherwise make anew what was
@@ -18,20 +19,20 @@ May import: everything below it.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from app.accounts import AuditLog
 from app.analytics import (
     CLICKS_NODE,
     CLICKS_SUM,
     MOVED_MAX,
-    LostRaceError,
     Mover,
     Retention,
     Totals,
-    Trace,
     day_number,
     read_as_of,
 )
@@ -40,7 +41,7 @@ from app.links import LinkStore
 from app.observe import Metrics, get_logger
 from app.process import node_id, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
-from app.stores import Database, Lease, mongodb_url, open_mongodb, run_dir
+from app.stores import Database, Lease, LostRaceError, Trace, mongodb_url, open_mongodb, run_dir
 
 __all__ = ["Rollup", "RollupCounts"]
 
@@ -90,6 +91,7 @@ class Rollup:
         lease: Lease,
         days_kept: int,
         months_kept: int | None,
+        audit_days_kept: int,
         deleted_kept: int,
         wall: Callable[[], float],
         monotonic: Callable[[], float],
@@ -98,6 +100,8 @@ class Rollup:
         self.counts = RollupCounts()
         self._database = database
         self._wall = wall
+        self._audit_days_kept = audit_days_kept
+        self._audit = AuditLog(database, now_s=wall, token_bytes=secrets.token_bytes)
         self._monotonic = monotonic
         self._round = 0  # documents of days that were moved since there was none
         self._tombstones = LinkStore(database, kept_s=deleted_kept).tombstones
@@ -116,6 +120,7 @@ class Rollup:
             Chore(self._move_days, DAYS_S),
             Chore(self._totals.step, TOTALS_S),
             Chore(self._remove, RETENTION_S),
+            Chore(self._remove_audit, RETENTION_S),
             Chore(self._forget, DELETED_S),
         ]
 
@@ -168,6 +173,9 @@ class Rollup:
         self.counts.removed, self.counts.orphans = self._retention.removed, self._retention.orphans
         return is_more
 
+    async def _remove_audit(self) -> bool:
+        return await self._audit.remove_before((self._retention.believed - self._audit_days_kept) * DAY_S)
+
     async def _forget(self) -> bool:
         """Also beside a stale holder it does no harm: what is forgotten twice is forgotten."""
         return await self._tombstones.forget(int(self._wall())) > 0
@@ -197,6 +205,7 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
         lease=lease,
         days_kept=settings.days_kept,
         months_kept=settings.months_kept,
+        audit_days_kept=settings.audit_days_kept,
         deleted_kept=settings.deleted_kept,
         wall=time.time,
         monotonic=time.monotonic,

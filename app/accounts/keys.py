@@ -1,8 +1,8 @@
 """API keys: made, checked, revoked. The key itself is shown once and never stored; its SHA-256 is its `_id`.
 
-In: keys as requests carry them. Out: who is calling, or nobody. A key has 256 random bits, so a fast hash is enough
-and a look-up by the hash tells an attacker nothing through its timing.
-May import: stores.
+In: keys as requests carry them. Out: who is calling, or nobody; a note of each change in the audit log. A key has 256
+random bits, so a fast hash is enough and a look-up by the hash tells an attacker nothing through its timing.
+May import: audit, stores.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 import msgspec
 from pymongo import DESCENDING, IndexModel
 
-from app.stores import Database
+from app.accounts.audit import SYSTEM, AuditLog, Author
+from app.stores import Database, Session, transact
 
-__all__ = ["INDEXES", "KEYS", "ApiKey", "KeyRing", "hash_key", "make_key"]
+__all__ = ["KEYS", "KEY_INDEXES", "ApiKey", "KeyRing", "hash_key", "make_key"]
 
 KEYS = "api_keys"
-INDEXES = [IndexModel([("created", DESCENDING), ("_id", DESCENDING)])]
+KEY_INDEXES = [IndexModel([("created", DESCENDING), ("_id", DESCENDING)])]
 KEY_MARK = "blk_"  # so that a leaked key is recognised by people and scanners
 PREFIX_CHARACTERS = 8
 CACHE_S = 1.0  # a revoked key is refused everywhere within this time
@@ -51,7 +52,11 @@ def hash_key(key: str) -> str:
 class KeyRing:
     """The keys of one database. `monotonic` and `now_s` are clocks in seconds."""
 
-    def __init__(self, database: Database, *, monotonic: Callable[[], float], now_s: Callable[[], int]) -> None:
+    def __init__(
+        self, database: Database, audit: AuditLog, *, monotonic: Callable[[], float], now_s: Callable[[], int]
+    ) -> None:
+        self._database = database
+        self._audit = audit
         self._keys = database[KEYS]
         self._monotonic = monotonic
         self._now_s = now_s
@@ -100,11 +105,19 @@ class KeyRing:
         self._known[digest] = (self._monotonic() + CACHE_S, found)
         return found
 
-    async def add(self, key: str, name: str) -> ApiKey:
+    async def add(self, key: str, name: str, author: Author = SYSTEM) -> ApiKey:
         """Stores a key; one that is known stays as it is, so a revoked key is never given life again."""
         digest = hash_key(key)
         fields = {"name": name, "prefix": key[:PREFIX_CHARACTERS], "created": self._now_s(), "revoked": None}
-        await self._keys.update_one({"_id": digest}, {"$setOnInsert": fields}, upsert=True)
+        note = self._audit.note(author, "key.create", f"key:{digest}", new={"name": name})
+
+        async def work(session: Session) -> None:
+            query, update = {"_id": digest}, {"$setOnInsert": fields}
+            result = await self._keys.update_one(query, update, upsert=True, session=session)
+            if result.upserted_id is not None:
+                await self._audit.write([note], session)
+
+        await transact(self._database, work)
         row = await self._keys.find_one({"_id": digest})
         assert row is not None
         return _from_row(row)
@@ -114,11 +127,19 @@ class KeyRing:
         rows = self._keys.find().sort([("created", DESCENDING), ("_id", DESCENDING)]).limit(LIST_MAX)
         return [_from_row(row) async for row in rows]
 
-    async def revoke(self, digest: str) -> bool:
+    async def revoke(self, digest: str, author: Author = SYSTEM) -> bool:
         """Ends a key by its id; False when there is no such living key."""
         self._known.pop(digest, None)
-        result = await self._keys.update_one({"_id": digest, "revoked": None}, {"$set": {"revoked": self._now_s()}})
-        return result.modified_count == 1
+        note = self._audit.note(author, "key.revoke", f"key:{digest}")
+
+        async def work(session: Session) -> bool:
+            query, update = {"_id": digest, "revoked": None}, {"$set": {"revoked": self._now_s()}}
+            if not (await self._keys.update_one(query, update, session=session)).modified_count:
+                return False
+            await self._audit.write([note], session)
+            return True
+
+        return await transact(self._database, work)
 
 
 def _from_row(row: Mapping[str, Any]) -> ApiKey:

@@ -15,7 +15,6 @@ from app.analytics.salts import SALTS, Salts
 from app.analytics.scopes import ALL, CLICKS_SUM, scope_id
 from app.analytics.storing import Move
 from app.analytics.totals import Totals
-from app.analytics.transactions import LostRaceError, Trace, UnknownOutcomeError
 from app.analytics.visitors import estimate_visitors, load_sketches, unite_visitors
 
 __all__ = [
@@ -40,7 +39,6 @@ __all__ = [
     "Gathered",
     "Intake",
     "Ledger",
-    "LostRaceError",
     "Move",
     "Moved",
     "Mover",
@@ -53,8 +51,6 @@ __all__ = [
     "Stats",
     "TooLargeError",
     "Totals",
-    "Trace",
-    "UnknownOutcomeError",
     "bucket_id",
     "day_number",
     "erase",

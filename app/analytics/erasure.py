@@ -24,9 +24,8 @@ from app.analytics.bucket import day_number, signed
 from app.analytics.ledger import CLICKS_NODE
 from app.analytics.periods import CLICKS_DAY, CLICKS_MONTH, day_of, days_of, link_prefix
 from app.analytics.progress import read_as_of
-from app.analytics.transactions import LostRaceError, transaction
 from app.links import LINKS
-from app.stores import Database
+from app.stores import Database, LostRaceError, transaction
 
 __all__ = ["ERASURES", "erase", "read_erasures"]
 

@@ -40,8 +40,7 @@ from app.analytics.periods import PERIOD_INDEXES
 from app.analytics.salts import SALT_INDEXES, SALTS
 from app.analytics.scopes import CLICKS_SUM, ScopeBook, sum_documents
 from app.analytics.storing import CHECKPOINTS, Move, RefusedError, Storing, Write
-from app.analytics.transactions import Trace
-from app.stores import Database
+from app.stores import Database, Trace
 
 __all__ = ["CHECKPOINTS", "CLICKS_NODE", "INDEXES", "SET_ASIDE", "Checkpoint", "Ledger", "Prepared", "TooLargeError"]
 

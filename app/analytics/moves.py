@@ -39,9 +39,8 @@ from app.analytics.periods import (
     month_of,
     month_part,
 )
-from app.analytics.transactions import LostRaceError, Trace, transaction
 from app.links import LINKS
-from app.stores import Database, Lease
+from app.stores import Database, Lease, LostRaceError, Trace, transaction
 
 __all__ = ["MOVED_BYTES_MAX", "MOVED_MAX", "Moved", "Mover"]
 

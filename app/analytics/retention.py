@@ -32,8 +32,7 @@ from app.analytics.periods import (
     month_of,
     months_of,
 )
-from app.analytics.transactions import Trace, transaction
-from app.stores import Database, Lease
+from app.stores import Database, Lease, Trace, transaction
 
 __all__ = ["Horizon", "Retention", "read_horizon"]
 
@@ -76,6 +75,7 @@ class Retention:
     ) -> None:
         self.orphans = 0  # days that are old and in no month, of those that the last step saw
         self.removed = 0
+        self.believed = 0  # the day that the last step took for today; see above why
         self._database = database
         self._lease = lease
         self._days_kept = days_kept
@@ -102,7 +102,7 @@ class Retention:
         """In a transaction of its own, before anything is removed."""
         rows, today = self._database[CHECKPOINTS], self._today()
         row = await rows.find_one({"_id": _ID})
-        believed = today if row is None else min(today, days_of(row["today"]) + 1)
+        believed = self.believed = today if row is None else min(today, days_of(row["today"]) + 1)
         stored = Horizon() if row is None else _horizon_of(row)
         day = max(stored.day, believed - self._days_kept)
         month = stored.month

@@ -19,8 +19,7 @@ from bson.int64 import Int64
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import OperationFailure
 
-from app.analytics.transactions import LostRaceError, Trace, transaction
-from app.stores import Database
+from app.stores import Database, LostRaceError, Trace, transaction
 
 __all__ = ["CHECKPOINTS", "Move", "RefusedError", "Storing", "Write"]
 

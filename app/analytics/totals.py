@@ -19,9 +19,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from app.analytics.bucket import NO_LINK_ID, signed
 from app.analytics.ledger import CLICKS_NODE
 from app.analytics.periods import key_of, link_prefix
-from app.analytics.transactions import Trace, transaction
 from app.links import LINKS
-from app.stores import Database, Lease
+from app.stores import Database, Lease, Trace, transaction
 
 __all__ = ["LOOKED_AT_MAX", "Totals"]
 

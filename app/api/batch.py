@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 from tornado import web
 
 from app.api.links import LinkBase, LinkView, view
+from app.api.notes import tell_created
 from app.api.operation import Answer, operation
 from app.api.problems import FieldError, decode_object, wrong_fields
 from app.api.wishes import NewLink, Reading, read_link
@@ -100,7 +101,7 @@ class BatchHandler(LinkBase):
                 may_rename.append(reading.slug is None)
             results.append(None if draft is not None else _refusal(reading.errors))
         await asyncio.sleep(0)
-        made = iter(await catalog.create_many(drafts, may_rename))
+        made = iter(await catalog.create_many(drafts, may_rename, tell_created(self.services.audit, self.author)))
         public_url = self.services.settings.public_url
         return [_result(next(made), public_url) if result is None else result for result in results]
 

@@ -62,7 +62,8 @@ class DomainsHandler(Handler):
             raise wrong_fields([FieldError("name", "is the default domain")])
         domain = Domain(name=name, created=int(self.services.now_s()), owner=self.key.id)
         try:
-            await self.services.domains.store.add(domain)
+            note = self.services.audit.note(self.author, "domain.create", f"domain:{name}")
+            await self.services.domains.store.add(domain, note)
         except DomainError as error:
             raise Problem(HTTPStatus.CONFLICT, f"{name} {error}.", [FieldError("name", str(error))]) from error
         await self.services.domains.refresh()
@@ -81,8 +82,9 @@ class DomainHandler(Handler):
     @operation({204: Answer()}, refuses={404: "There is no such domain.", 409: "It has links."})
     async def delete(self, name: str) -> None:
         """End a domain without links."""
+        note = self.services.audit.note(self.author, "domain.delete", f"domain:{name.lower()}")
         try:
-            is_removed = await self.services.domains.store.remove(name.lower())
+            is_removed = await self.services.domains.store.remove(name.lower(), note)
         except DomainError as error:
             raise Problem(HTTPStatus.CONFLICT, f"{name} {error}.") from error
         if not is_removed:

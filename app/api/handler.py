@@ -24,7 +24,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from redis.exceptions import RedisError
 from tornado import web
 
-from app.accounts import ApiKey, KeyRing
+from app.accounts import ApiKey, AuditLog, Author, KeyRing
 from app.agents import network_of
 from app.api.cors import allowed_origin, cors_fields, preflight_fields
 from app.api.operation import operation_of
@@ -32,7 +32,16 @@ from app.api.parameters import NoQuery, read_query
 from app.api.problems import PROBLEM_MEDIA, FieldError, Problem, decode_body, decode_object, wrong_fields
 from app.feed import Hub
 from app.limits import Bucket, Grant, Limiter, Quota, Rate
-from app.links import Catalog, DomainError, DomainWatch, LinkStore, PasswordHasher, normalise_domain
+from app.links import (
+    Catalog,
+    DomainError,
+    DomainWatch,
+    Link,
+    LinkStore,
+    PasswordHasher,
+    join_key,
+    normalise_domain,
+)
 from app.observe import Health, get_logger
 from app.settings import Settings
 from app.stores import Database
@@ -58,6 +67,7 @@ class Services:
     hub: Hub
     hasher: PasswordHasher
     keys: KeyRing
+    audit: AuditLog
     limiter: Limiter
     quota: Quota
     health: Health
@@ -159,6 +169,13 @@ class Handler(web.RequestHandler):
         for name, value in fields.items():
             self.set_header(name, value)
 
+    @property
+    def author(self) -> Author:
+        """Who the audit log names for what this request changes."""
+        assert self.key is not None
+        address = self.request.remote_ip or "" if self.services.settings.audit_addresses else ""
+        return Author(f"key:{self.key.id}", self.request_id, address)
+
     def decode(self, kind: type[T]) -> T:
         """The body as `kind`; raises Problem."""
         self.check_media()
@@ -187,6 +204,17 @@ class Handler(web.RequestHandler):
             return normalise_domain(text) if text else ""
         except DomainError as error:
             raise wrong_fields([FieldError("domain", str(error))]) from error
+
+    def key_of(self, slug: str, domain: str) -> str:
+        """The key of a link, of the slug and domain of a request; raises Problem."""
+        return join_key(self.domain_named(domain), slug)
+
+    async def find_link(self, key: str) -> Link:
+        """The living link of a key; raises Problem."""
+        link = await self.services.links.get(key)
+        if link is None:
+            raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
+        return link
 
     def answer(self, body: Any, status: int = HTTPStatus.OK) -> None:
         """Sends a JSON body."""

@@ -57,7 +57,7 @@ class KeysHandler(Handler):
         """Make a key."""
         wish = self.decode(NewKey)
         key = make_key(self.services.token)
-        stored = await self.services.keys.add(key, wish.name)
+        stored = await self.services.keys.add(key, wish.name, self.author)
         self.set_header("Location", f"/api/v1/keys/{stored.id}")
         self.answer(FreshKey(**_view(stored), key=key), HTTPStatus.CREATED)
 
@@ -76,7 +76,7 @@ class KeyHandler(Handler):
 
         It is refused everywhere within a second, and for ever.
         """
-        if not await self.services.keys.revoke(digest):
+        if not await self.services.keys.revoke(digest, self.author):
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such key.")
         self.clear_header("Content-Type")
         self.set_status(HTTPStatus.NO_CONTENT)

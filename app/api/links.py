@@ -17,6 +17,7 @@ from app.api.branches import RuleWish, VariantWish, show_rule, show_variant
 from app.api.fields import DomainField, MomentField, SlugField, TagsField, TargetField, shown
 from app.api.handler import Handler
 from app.api.lists import ListQuery, make_cursor, read_cursor, read_listing
+from app.api.notes import tell_changed, tell_created, tell_deleted, tell_restored
 from app.api.operation import Answer, operation
 from app.api.parameters import LinkQuery
 from app.api.problems import FieldError, Problem, wrong_fields
@@ -154,7 +155,8 @@ class LinksHandler(LinkBase):
         password = await self.hash_password(reading.password)
         fields = {**reading.fields, **password, "owner": self.key.id}
         draft = catalog.draft(target=reading.target, slug=reading.slug, domain=reading.domain, **fields)
-        (link,) = await catalog.create_many([draft], [reading.slug is None])
+        tell = tell_created(self.services.audit, self.author)
+        (link,) = await catalog.create_many([draft], [reading.slug is None], tell)
         if isinstance(link, SlugTakenError):
             taken = [FieldError("slug", "is taken")]
             raise Problem(HTTPStatus.CONFLICT, "This slug belongs to another link.", taken)
@@ -192,7 +194,7 @@ class LinkHandler(LinkBase):
     @operation({200: Answer(LinkView, headers=("ETag",))}, query=LinkQuery, refuses={404: NO_LINK})
     async def get(self, slug: str) -> None:
         """Show a link."""
-        link = await self._find(slug)
+        link = await self.find_link(self.key_of(slug, self.query(LinkQuery).domain))
         self.set_header("ETag", f'"{link.version}"')
         self.answer(view(link, self.services.settings.public_url))
 
@@ -209,11 +211,12 @@ class LinkHandler(LinkBase):
 
         Fields that are left out stay. Every process has heard of the change before it is answered.
         """
+        key = self.key_of(slug, self.query(LinkQuery).domain)
         version = self._wanted_version()
         wish = self.decode_object()
         password: dict[str, Any] | None = None
         for _ in range(CHANGES_MAX):
-            link = await self._find(slug)
+            link = await self.find_link(key)
             if version not in (None, link.version):
                 raise _outdated(link)
             reading = read_change(wish, link, self.services.catalog.check_target)
@@ -221,7 +224,9 @@ class LinkHandler(LinkBase):
                 raise wrong_fields(reading.errors)
             if password is None:
                 password = await self.hash_password(reading.password)
-            changed = await self.services.catalog.change(link, {**reading.fields, **password})
+            fields = {**reading.fields, **password}
+            tell = tell_changed(self.services.audit, self.author, link, fields)
+            changed = await self.services.catalog.change(link, fields, tell)
             if changed is not None:
                 self.set_header("ETag", f'"{changed.version}"')
                 self.answer(view(changed, self.services.settings.public_url))
@@ -235,18 +240,13 @@ class LinkHandler(LinkBase):
         It has ended everywhere before this is answered. It is kept for a while: it can be restored, and nobody gets
         its slug.
         """
-        key = join_key(self.domain_named(self.query(LinkQuery).domain), slug)
+        key = self.key_of(slug, self.query(LinkQuery).domain)
         version = self._wanted_version()
-        if await self.services.catalog.delete(key, version=version) is None:
-            raise _outdated(await self._find(slug))
+        tell = tell_deleted(self.services.audit, self.author)
+        if await self.services.catalog.delete(key, version=version, tell=tell) is None:
+            raise _outdated(await self.find_link(key))
         self.clear_header("Content-Type")
         self.set_status(HTTPStatus.NO_CONTENT)
-
-    async def _find(self, slug: str) -> Link:
-        link = await self.services.links.get(join_key(self.domain_named(self.query(LinkQuery).domain), slug))
-        if link is None:
-            raise Problem(HTTPStatus.NOT_FOUND, NO_LINK)
-        return link
 
     def _wanted_version(self) -> int | None:
         text = self.request.headers.get("If-Match", "*").strip()
@@ -280,7 +280,7 @@ class RestoreHandler(LinkBase):
             raise Problem(HTTPStatus.CONFLICT, f"{domain} is no domain of this instance any more.")
         key = join_key(domain, slug)
         try:
-            link = await self.services.catalog.restore(key)
+            link = await self.services.catalog.restore(key, tell_restored(self.services.audit, self.author))
         except NotKeptError as error:
             detail = "The link was deleted so long ago that it is not kept any more."
             raise Problem(HTTPStatus.GONE, detail) from error

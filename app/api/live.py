@@ -20,7 +20,6 @@ from app.api.operation import Answer, operation
 from app.api.parameters import DomainName
 from app.api.problems import FieldError, Problem, wrong_fields
 from app.feed import ALL_LINKS, FullError, Stream
-from app.links import join_key
 
 __all__ = ["BEAT_S", "LiveHandler"]
 
@@ -85,10 +84,7 @@ class LiveHandler(Handler):
             if query.domain:
                 raise wrong_fields([FieldError("domain", "needs a slug")])
             return ALL_LINKS
-        link = await self.services.links.get(join_key(self.domain_named(query.domain), query.slug))
-        if link is None:
-            raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
-        return link.link
+        return (await self.find_link(self.key_of(query.slug, query.domain))).link
 
     async def _follow(self, stream: Stream) -> None:
         self.write(_FIRST)

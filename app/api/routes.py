@@ -5,6 +5,7 @@ What a route takes and answers is declared beside its handler's methods (`app.ap
 
 from __future__ import annotations
 
+from app.api.audit import AuditHandler, HistoryHandler
 from app.api.batch import BatchHandler
 from app.api.domains import DomainHandler, DomainsHandler
 from app.api.handler import Handler
@@ -29,10 +30,12 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     ("/api/v1/links/{slug}", LinkHandler),
     ("/api/v1/links/{slug}/restore", RestoreHandler),
     ("/api/v1/links/{slug}/stats", LinkStatsHandler),
+    ("/api/v1/links/{slug}/history", HistoryHandler),
     ("/api/v1/stats", StatsHandler),
     ("/api/v1/live", LiveHandler),
     ("/api/v1/domains", DomainsHandler),
     ("/api/v1/domains/{domain}", DomainHandler),
     ("/api/v1/keys", KeysHandler),
     ("/api/v1/keys/{key}", KeyHandler),
+    ("/api/v1/audit", AuditHandler),
 ]

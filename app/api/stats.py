@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
-from app.analytics import ALL, BehindError, LostRaceError, Range, RangeError, Stats, erase, read_stats, scope_id
+from app.analytics import ALL, BehindError, Range, RangeError, Stats, erase, read_stats, scope_id
 from app.api.fields import shown
 from app.api.handler import Handler
 from app.api.operation import Answer, operation
 from app.api.parameters import DomainName, LinkQuery
 from app.api.problems import FieldError, Problem
 from app.api.tables import Table, stats_csv
-from app.links import join_key
+from app.stores import LostRaceError
 
 __all__ = ["LinkStatsHandler", "StatsHandler"]
 
@@ -131,9 +131,7 @@ class LinkStatsHandler(_StatsHandler):
         By default of the last 30 days, by day, in UTC.
         """
         query = self.query(LinkStatsQuery)
-        link = await self.services.links.get(join_key(self.domain_named(query.domain), slug))
-        if link is None:
-            raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
+        link = await self.find_link(self.key_of(slug, query.domain))
         await self.show(link.link, slug, query)
 
     @operation(
@@ -149,10 +147,12 @@ class LinkStatsHandler(_StatsHandler):
 
         Of a deleted link too. Sums over many links keep their counts, which name no link.
         """
-        key = join_key(self.domain_named(self.query(LinkQuery).domain), slug)
+        key = self.key_of(slug, self.query(LinkQuery).domain)
         link = (await self.services.links.find_many([key])).get(key)
         if link is None:
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
+        note = self.services.audit.note(self.author, "link.erase", f"link:{key}", link=link.link)
+        await self.services.audit.add(note)
         try:
             is_complete = await erase(self.services.database, link.link, now_s=self.services.now_s)
         except LostRaceError as error:

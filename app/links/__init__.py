@@ -7,6 +7,7 @@ from app.links.changes import ChangeFeed, HistoryLostError
 from app.links.domains import DOMAINS, Domain, DomainError, DomainStore, DomainWatch, normalise_domain
 from app.links.listing import ORDERS, Listing, ListingError, Page, Place, Wanted
 from app.links.model import Cached, CachedLink, Link, LinkState, StoredLink, join_key, split_key
+from app.links.noting import Tell, WriteNotes
 from app.links.passwords import HasherBusyError, PasswordError, PasswordHasher, check_password
 from app.links.slugs import SlugError, check_slug
 from app.links.storage import COUNT_MAX, INDEXES, LINKS, LinkStore, SlugTakenError
@@ -51,10 +52,12 @@ __all__ = [
     "SlugTakenError",
     "StoredLink",
     "TargetError",
+    "Tell",
     "Tombstones",
     "Variant",
     "Wanted",
     "When",
+    "WriteNotes",
     "authority_of",
     "check_password",
     "check_slug",

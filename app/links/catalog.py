@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from app.links.cache import LinkCache
 from app.links.model import Cached, Link
+from app.links.noting import Tell
 from app.links.rows import branch_fields, derived_fields
 from app.links.slugs import check_slug, make_slug
 from app.links.storage import LinkStore, SlugTakenError
@@ -92,37 +93,41 @@ class Catalog:
             **fields,
         )
 
-    async def create_many(self, drafts: Sequence[Link], may_rename: Sequence[bool]) -> list[Link | Exception]:
+    async def create_many(
+        self, drafts: Sequence[Link], may_rename: Sequence[bool], tell: Tell = None
+    ) -> list[Link | Exception]:
         """Stores drafts in one write: for each the link, or why it was not stored.
 
         Args:
             drafts: links of `draft`.
             may_rename: whether the slug was made rather than chosen, so that another one will do as well.
+            tell: makes the note of each, which is stored with it.
         """
-        results = await self.store.insert_many(drafts)
+        results = await self.store.insert_many(drafts, tell)
         for _ in range(TRIES_MAX - 1):
             taken = [n for n, result in enumerate(results) if may_rename[n] and isinstance(result, SlugTakenError)]
             if not taken:
                 break
             again = [msgspec.structs.replace(drafts[n], slug=make_slug(self._randbelow)) for n in taken]
-            for n, result in zip(taken, await self.store.insert_many(again), strict=True):
+            for n, result in zip(taken, await self.store.insert_many(again, tell), strict=True):
                 results[n] = result
         await self._announce([result for result in results if isinstance(result, Link)])
         return results
 
-    async def delete(self, key: str, *, version: int | None = None) -> Link | None:
+    async def delete(self, key: str, *, version: int | None = None, tell: Tell = None) -> Link | None:
         """Ends a link; None when there is none (at `version`, if given). It can be restored while it is kept."""
-        return await self._told(await self.store.tombstones.bury(key, now_ms=self._now_ms(), version=version))
+        buried = await self.store.tombstones.bury(key, now_ms=self._now_ms(), version=version, tell=tell)
+        return await self._told(buried)
 
-    async def restore(self, key: str) -> Link | None:
+    async def restore(self, key: str, tell: Tell = None) -> Link | None:
         """Brings a deleted link back, with its id and statistics; None when the key is a living link's, or nobody's.
 
         Raises:
             NotKeptError: it was deleted too long ago.
         """
-        return await self._told(await self.store.tombstones.restore(key, now_ms=self._now_ms()))
+        return await self._told(await self.store.tombstones.restore(key, now_ms=self._now_ms(), tell=tell))
 
-    async def change(self, link: Link, fields: dict[str, Any]) -> Link | None:
+    async def change(self, link: Link, fields: dict[str, Any], tell: Tell = None) -> Link | None:
         """Changes fields of a link, given as those of `Link`; None when it is not at `link`'s version any more.
 
         Raises:
@@ -131,7 +136,10 @@ class Catalog:
         if "target" in fields:
             fields = {**fields, "target": self.check_target(fields["target"])}
         stored = stored_change(link, fields)
-        return await self._told(await self.store.change(link.key, stored, now_ms=self._now_ms(), version=link.version))
+        now_ms = self._now_ms()
+        return await self._told(
+            await self.store.change(link.key, stored, now_ms=now_ms, version=link.version, tell=tell)
+        )
 
     async def _told(self, link: Link | None) -> Link | None:
         if link is not None:

@@ -19,9 +19,10 @@ from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from redis.exceptions import RedisError
 
+from app.links.noting import WriteNotes
 from app.links.storage import LinkStore
 from app.links.targets import TargetError, normalise_host
-from app.stores import Database
+from app.stores import Database, Session, transact
 
 __all__ = ["DOMAINS", "Domain", "DomainError", "DomainStore", "DomainWatch", "normalise_domain"]
 
@@ -60,17 +61,27 @@ def normalise_domain(text: str) -> str:
 class DomainStore:
     """The domains of one database; raises `PyMongoError` when it does not answer."""
 
-    def __init__(self, database: Database, client: redis.asyncio.Redis, links: LinkStore) -> None:
+    def __init__(
+        self, database: Database, client: redis.asyncio.Redis, links: LinkStore, write_notes: WriteNotes
+    ) -> None:
+        self._database = database
+        self._write_notes = write_notes
         self._domains = database[DOMAINS]
         self._client = client
         self._links = links
 
-    async def add(self, domain: Domain) -> None:
-        """Stores a new domain; raises DomainError when it is known, or there are too many."""
+    async def add(self, domain: Domain, note: Mapping[str, Any]) -> None:
+        """Stores a new domain, and the note of it; raises DomainError when it is known, or there are too many."""
+
+        async def work(session: Session) -> None:
+            row = {"_id": domain.name, "created": domain.created, "owner": domain.owner}
+            await self._domains.insert_one(row, session=session)
+            await self._write_notes([note], session)
+
         if await self._domains.count_documents({}) >= DOMAINS_MAX:
             raise DomainError(f"there are {DOMAINS_MAX} domains already")
         try:
-            await self._domains.insert_one({"_id": domain.name, "created": domain.created, "owner": domain.owner})
+            await transact(self._database, work)
         except DuplicateKeyError as error:
             raise DomainError("is known already") from error
 
@@ -82,11 +93,18 @@ class DomainStore:
         """Whether a domain is known."""
         return await self._domains.find_one({"_id": name}, {"_id": 1}) is not None
 
-    async def remove(self, name: str) -> bool:
-        """Ends a domain; False when it is unknown. Raises DomainError while it has links."""
+    async def remove(self, name: str, note: Mapping[str, Any]) -> bool:
+        """Ends a domain, and notes it; False when it is unknown. Raises DomainError while it has links."""
+
+        async def work(session: Session) -> bool:
+            if not (await self._domains.delete_one({"_id": name}, session=session)).deleted_count:
+                return False
+            await self._write_notes([note], session)
+            return True
+
         if await self._links.has_links(name):
             raise DomainError("still has links: delete them first")
-        return (await self._domains.delete_one({"_id": name})).deleted_count == 1
+        return await transact(self._database, work)
 
     async def read_names(self) -> frozenset[str]:
         """All names, from MongoDB."""

@@ -1,7 +1,8 @@
 """Links in MongoDB: the truth that every cache is filled from.
 
 In: links, already judged. Out: rows of the collection `links`, written to a majority before anyone is told.
-Inserts of one turn of the loop share one unordered bulk write, and each gets its own result.
+Inserts of one turn of the loop share one write, and so do those that come while WRITES_MAX are under way; each gets its
+own result. A change and the note that tells of it are one transaction (`noting`).
 A deleted link stays as a tombstone (`tombstones`), so that its key's version never falls when it is taken again.
 May import: pymongo, and `model`.
 """
@@ -9,24 +10,24 @@ May import: pymongo, and `model`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from bson.int64 import Int64
-from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
-from pymongo.errors import BulkWriteError, ExecutionTimeout, PyMongoError, WriteError
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import BulkWriteError, ExecutionTimeout, PyMongoError
 
 from app.links.labels import domain_label
 from app.links.listing import Listing, ListingError, Page, Place
 from app.links.model import Link, LinkState, StoredLink
+from app.links.noting import LINKS, NotedLinks, Tell, WriteNotes
 from app.links.rows import from_row, set_fields, to_row
 from app.links.tombstones import DELETED_INDEX, Tombstones, free_query
 from app.stores import Database
 
 __all__ = ["INDEXES", "LINKS", "LinkStore", "SlugTakenError"]
 
-LINKS = "links"
 INDEXES = [
     IndexModel([("link", ASCENDING)], unique=True),
     IndexModel([("labels", ASCENDING), ("created", DESCENDING), ("_id", DESCENDING)]),
@@ -38,8 +39,9 @@ INDEXES = [
     IndexModel([("terms", ASCENDING), ("created", DESCENDING), ("_id", DESCENDING)]),
     DELETED_INDEX,
 ]
-BATCH_MAX = 1_000  # rows of one bulk write
-DUPLICATE_KEY = 11000
+BATCH_MAX = 1_000  # rows of one write
+WRITES_MAX = 2  # inserts under way at once: what comes meanwhile shares the next one
+INSERTS_MAX = 8  # times that a write is tried while others take its keys
 COUNT_MAX = 10_000
 LIST_MS = 1_000  # a list that takes longer finds too little among too many
 #: What a redirect needs; titles, notes and tags stay in MongoDB.
@@ -57,17 +59,27 @@ class SlugTakenError(Exception):
         self.key = key
 
 
+class _Wish(NamedTuple):
+    """A link that waits to be stored."""
+
+    link: Link
+    tell: Tell
+    result: asyncio.Future[Link | Exception]
+
+
 class LinkStore:
     """The collection of one database; raises `pymongo.errors.PyMongoError` when it does not answer.
 
     Args:
         kept_s: for how long a deleted link keeps its slug and can be restored.
+        write_notes: for whoever passes a `tell`.
     """
 
-    def __init__(self, database: Database, *, kept_s: int = 0) -> None:
+    def __init__(self, database: Database, *, kept_s: int = 0, write_notes: WriteNotes | None = None) -> None:
         self._links = database[LINKS]
-        self.tombstones = Tombstones(self._links, kept_s)
-        self._waiting: list[tuple[Link, asyncio.Future[Link | Exception]]] = []
+        self._noted = NotedLinks(database, write_notes)
+        self.tombstones = Tombstones(self._links, self._noted, kept_s)
+        self._waiting: list[_Wish] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def find_many(self, keys: Sequence[str]) -> dict[str, StoredLink]:
@@ -121,7 +133,7 @@ class LinkStore:
         return most is None or row.get("visits", 0) < most
 
     async def insert(self, link: Link) -> Link:
-        """Stores a new link, in one bulk write with others of this turn; the returned one has its final version.
+        """Stores a new link, in one write with others of this turn; the returned one has its final version.
 
         Raises:
             SlugTakenError: the key is another link's.
@@ -131,16 +143,18 @@ class LinkStore:
             raise result
         return result
 
-    async def insert_many(self, links: Sequence[Link]) -> list[Link | Exception]:
+    async def insert_many(self, links: Sequence[Link], tell: Tell = None) -> list[Link | Exception]:
         """As `insert`, for several links: for each its final form, or why it was not stored."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._flush)
         futures: list[asyncio.Future[Link | Exception]] = [loop.create_future() for _ in links]
-        self._waiting += zip(links, futures, strict=True)
+        self._waiting += (_Wish(link, tell, future) for link, future in zip(links, futures, strict=True))
         return [await future for future in futures]
 
-    async def change(self, key: str, fields: Mapping[str, Any], *, now_ms: int, version: int | None) -> Link | None:
+    async def change(
+        self, key: str, fields: Mapping[str, Any], *, now_ms: int, version: int | None, tell: Tell = None
+    ) -> Link | None:
         """Sets fields of a link and raises its version; None when there is no such link at that version.
 
         A field that is None is taken away; `version` None means any. The new version is max(old + 1, `now_ms`).
@@ -148,46 +162,57 @@ class LinkStore:
         query: dict[str, Any] = {"_id": key, "state": {"$ne": LinkState.DELETED.value}}
         if version is not None:
             query["version"] = version
-        update = set_fields(fields, now_ms)
-        row = await self._links.find_one_and_update(query, update, return_document=ReturnDocument.AFTER)
-        return None if row is None else from_row(row)
+        return await self._noted.update(query, set_fields(fields, now_ms), tell)
 
     def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for start in range(0, len(waiting), BATCH_MAX):
-            task = asyncio.get_running_loop().create_task(self._insert_many(waiting[start : start + BATCH_MAX]))
+        while self._waiting and len(self._tasks) < WRITES_MAX:
+            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+            task = asyncio.get_running_loop().create_task(self._insert_many(batch))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._on_inserted)
 
-    async def _insert_many(self, batch: list[tuple[Link, asyncio.Future[Link | Exception]]]) -> None:
+    def _on_inserted(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._flush()
+
+    async def _insert_many(self, batch: list[_Wish]) -> None:
         try:
-            failures = await self._insert_rows([link for link, _ in batch])
-            for index, (link, future) in enumerate(batch):
-                result = await self._result_of(link, failures.get(index)) if failures else link
-                if not future.done():  # else whoever wished for it went away
-                    future.set_result(result)
+            new, known = await self._insert_new(batch)
+            for wish in new:
+                _settle(wish, wish.link)
+            for wish in known:
+                _settle(wish, await self._take_over(wish) or SlugTakenError(wish.link.key))
         except Exception as error:
-            for _, future in batch:
-                if not future.done():
-                    future.set_result(error)
+            for wish in batch:
+                _settle(wish, error)
 
-    async def _result_of(self, link: Link, failure: WriteError | None) -> Link | Exception:
-        if failure is None:
-            return link
-        if failure.code != DUPLICATE_KEY:
-            return failure
-        return await self._take_over(link) or SlugTakenError(link.key)
+    async def _insert_new(self, batch: list[_Wish]) -> tuple[list[_Wish], list[_Wish]]:
+        """Inserts all at once but those whose keys are known; returns both."""
+        new, known = batch, list[_Wish]()
+        for turn in range(INSERTS_MAX):
+            try:
+                await self._noted.insert([(wish.link, wish.tell) for wish in new])
+            except BulkWriteError:
+                if turn == INSERTS_MAX - 1:
+                    raise
+                new, known = await self._part(batch)
+            else:
+                break
+        return new, known
 
-    async def _insert_rows(self, links: Iterable[Link]) -> dict[int, WriteError]:
-        """Inserts; why those with these indexes were not."""
-        try:
-            await self._links.insert_many([to_row(link) for link in links], ordered=False)
-        except BulkWriteError as error:
-            return failures_of(error)
-        return {}
+    async def _part(self, batch: list[_Wish]) -> tuple[list[_Wish], list[_Wish]]:
+        """Those whose keys nobody has, each key once, and the others."""
+        rows = self._links.find({"_id": {"$in": [wish.link.key for wish in batch]}}, {"_id": 1})
+        seen = {row["_id"] async for row in rows}
+        parts: tuple[list[_Wish], list[_Wish]] = ([], [])
+        for wish in batch:
+            parts[wish.link.key in seen].append(wish)
+            seen.add(wish.link.key)
+        return parts
 
-    async def _take_over(self, link: Link) -> Link | None:
+    async def _take_over(self, wish: _Wish) -> Link | None:
         """Puts a link in place of a tombstone, with a higher version; None while the key is another link's."""
+        link = wish.link
         row = to_row(link)
         del row["_id"], row["version"]
         update: list[dict[str, Any]] = [
@@ -195,16 +220,12 @@ class LinkStore:
             {"$set": {"version": {"$max": [{"$add": ["$version", 1]}, Int64(link.version)]}}},
         ]
         query = free_query(link.key, link.created, self.tombstones.kept_s)
-        found = await self._links.find_one_and_update(query, update, return_document=ReturnDocument.AFTER)
-        return None if found is None else from_row(found)
+        return await self._noted.update(query, update, wish.tell)
 
 
-def failures_of(error: BulkWriteError) -> dict[int, WriteError]:
-    """Why single rows of a bulk write failed, by index; raises `error` when no majority holds the others."""
-    details: Mapping[str, Any] = error.details
-    if details.get("writeConcernErrors"):
-        raise error
-    return {row["index"]: WriteError(row.get("errmsg", ""), row["code"], row) for row in details["writeErrors"]}
+def _settle(wish: _Wish, result: Link | Exception) -> None:
+    if not wish.result.done():  # else it is settled, or whoever wished for it went away
+        wish.result.set_result(result)
 
 
 def _too_slow(listing: Listing, error: PyMongoError) -> Exception:

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo import DESCENDING, IndexModel, ReplaceOne, ReturnDocument
+from pymongo import DESCENDING, IndexModel, ReplaceOne
 from pymongo.asynchronous.collection import AsyncCollection
 
 from app.links.model import Link, LinkState
+from app.links.noting import NotedLinks, Tell
 from app.links.rows import DERIVED, derived_fields, from_row, set_fields
 
 __all__ = ["DELETED_INDEX", "NotKeptError", "Tombstones", "bury_update", "free_query"]
@@ -50,20 +51,19 @@ def free_query(key: str, now_s: int, kept_s: int) -> dict[str, Any]:
 class Tombstones:
     """Deleted links of one collection; raises `PyMongoError` when it does not answer."""
 
-    def __init__(self, links: AsyncCollection[Mapping[str, Any]], kept_s: int) -> None:
+    def __init__(self, links: AsyncCollection[Mapping[str, Any]], noted: NotedLinks, kept_s: int) -> None:
         self._links = links
+        self._noted = noted
         self.kept_s = kept_s
 
-    async def bury(self, key: str, *, now_ms: int, version: int | None) -> Link | None:
+    async def bury(self, key: str, *, now_ms: int, version: int | None, tell: Tell = None) -> Link | None:
         """Deletes a living link; None when there is none at that version (None: any)."""
         query: dict[str, Any] = {"_id": key, "state": {"$ne": LinkState.DELETED.value}}
         if version is not None:
             query["version"] = version
-        update = bury_update(now_ms)
-        row = await self._links.find_one_and_update(query, update, return_document=ReturnDocument.AFTER)
-        return None if row is None else from_row(row)
+        return await self._noted.update(query, bury_update(now_ms), tell)
 
-    async def restore(self, key: str, *, now_ms: int) -> Link | None:
+    async def restore(self, key: str, *, now_ms: int, tell: Tell = None) -> Link | None:
         """Brings a deleted link back as it was; None when the key is a living link's, or nobody's.
 
         Raises:
@@ -79,9 +79,9 @@ class Tombstones:
             link = from_row({**row, **state})
             found = {"_id": key, "version": row["version"]}
             update = set_fields(state | derived_fields(link), now_ms)
-            after = await self._links.find_one_and_update(found, update, return_document=ReturnDocument.AFTER)
-            if after is not None:
-                return from_row(after)
+            restored = await self._noted.update(found, update, tell)
+            if restored is not None:
+                return restored
         return None
 
     async def forget(self, now_s: int) -> int:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         check_data,
         prepare_schema,
     )
+    from app.stores.transactions import LostRaceError, Session, Trace, UnknownOutcomeError, transact, transaction
 
 __all__ = [
     "DATABASE_NAME",
@@ -46,9 +47,13 @@ __all__ = [
     "HalfRestoredError",
     "Lease",
     "LeaseLostError",
+    "LostRaceError",
     "Pipe",
     "PlaceError",
     "SchemaError",
+    "Session",
+    "Trace",
+    "UnknownOutcomeError",
     "check_data",
     "command",
     "make_private_folder",
@@ -62,12 +67,15 @@ __all__ = [
     "replica_set_url",
     "run_dir",
     "supervisor_pid_file",
+    "transact",
+    "transaction",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from app.stores import connections, lease, pipe, schema  # noqa: PLC0415
+    from app.stores import connections, lease, pipe, schema, transactions  # noqa: PLC0415
 
-    return getattr(next(part for part in (schema, lease, pipe, connections) if name in part.__all__), name)
+    parts = (schema, lease, pipe, transactions, connections)
+    return getattr(next(part for part in parts if name in part.__all__), name)

@@ -6,8 +6,9 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 
-from app.accounts import INDEXES, KEYS, KeyRing, hash_key, make_key
+from app.accounts import INDEXES, KEYS, AuditLog, KeyRing, hash_key, make_key
 from app.accounts.keys import CACHE_MAX, CACHE_S
+from app.stores import prepare_schema
 from tests.conftest import Stores
 
 With = Callable[[Callable[[Stores], Awaitable[None]]], None]
@@ -25,8 +26,9 @@ class Clock:
 
 
 async def open_ring(stores: Stores, clock: Clock) -> KeyRing:
-    await stores.database[KEYS].create_indexes(INDEXES)
-    return KeyRing(stores.database, monotonic=clock, now_s=lambda: int(clock.now))
+    await prepare_schema(stores.database, INDEXES)
+    audit = AuditLog(stores.database, now_s=clock, token_bytes=secrets.token_bytes)
+    return KeyRing(stores.database, audit, monotonic=clock, now_s=lambda: int(clock.now))
 
 
 def test_made_key_has_256_random_bits_and_its_mark() -> None:

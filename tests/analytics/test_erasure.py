@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.analytics import ALL, Ledger, LostRaceError, Mover, Totals, erase
+from app.analytics import ALL, Ledger, Mover, Totals, erase
 from app.analytics import erasure as erasure_module
 from app.analytics.periods import CLICKS_DAY, CLICKS_MONTH, DAY_MINUTES
 from app.links import LINKS
+from app.stores import LostRaceError
 from tests.analytics.clicks import add_clicks, day, delta_of, everything_stored, held_lease, minute_of, stored_clicks
 from tests.conftest import Stores
 

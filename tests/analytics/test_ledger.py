@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from app.analytics import Bucket, Delta, Ledger, LostRaceError
+from app.analytics import Bucket, Delta, Ledger
+from app.stores import LostRaceError
 from tests.conftest import Stores
 
 KEY = (7, 19_700)

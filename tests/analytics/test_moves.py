@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from app.analytics import Ledger, LostRaceError, Mover, estimate_visitors
+from app.analytics import Ledger, Mover, estimate_visitors
 from app.analytics import moves as moves_module
 from app.analytics.periods import CLICKS_DAY
 from app.links import LINKS
-from app.stores import LEASES, LeaseLostError
+from app.stores import LEASES, LeaseLostError, LostRaceError
 from tests.analytics.clicks import (
     add_clicks,
     day,

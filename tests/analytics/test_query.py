@@ -18,7 +18,6 @@ from app.analytics import (
     CLICKS_SUM,
     BehindError,
     Ledger,
-    LostRaceError,
     Mover,
     Range,
     RangeError,
@@ -28,6 +27,7 @@ from app.analytics import (
 )
 from app.analytics import query as query_module
 from app.analytics.periods import CLICKS_DAY, CLICKS_MONTH, DAY_MINUTES
+from app.stores import LostRaceError
 from tests.analytics.clicks import add_clicks, day, delta_of, held_lease, minute_of
 from tests.analytics.test_ranges import ZONES, label
 from tests.conftest import Stores

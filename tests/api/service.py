@@ -12,14 +12,15 @@ import httpx
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from app.accounts import KeyRing
+from app.accounts import INDEXES as ACCOUNT_INDEXES
+from app.accounts import AuditLog, KeyRing
 from app.api import Services, make_application
 from app.feed import Hub
 from app.limits import Buckets, Limiter, Quota
 from app.links import INDEXES, LINKS, Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher
 from app.observe import Health
 from app.settings import Settings
-from app.stores import Breaker, Database
+from app.stores import Breaker, Database, prepare_schema
 from tests.conftest import Stores
 
 __all__ = ["ADMIN_KEY", "PUBLIC_URL", "Service", "With", "make_services", "serve"]
@@ -49,7 +50,8 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
     limiter = Limiter(stores.redis, Breaker("limits", time.monotonic), Buckets(time.monotonic))
     database = database if database is not None else stores.database
     read = Settings.from_environ({"BOLTLINK_BASE_URL": PUBLIC_URL, **settings})
-    links = LinkStore(database, kept_s=read.deleted_kept)
+    audit = AuditLog(database, now_s=time.time, token_bytes=secrets.token_bytes)
+    links = LinkStore(database, kept_s=read.deleted_kept, write_notes=audit.write)
     health = Health(lambda: {"program": "web_0"})
     health.is_serving = True
     health.add("redis", stores.redis.ping)
@@ -68,10 +70,11 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
             on_unannounced=unannounced.append,
         ),
         links=links,
-        domains=DomainWatch(DomainStore(database, stores.redis, links), lambda names: None),
+        domains=DomainWatch(DomainStore(database, stores.redis, links, audit.write), lambda names: None),
         hub=Hub(stores.redis),
         hasher=PasswordHasher(cost=4),
-        keys=KeyRing(database, monotonic=time.monotonic, now_s=lambda: int(time.time())),
+        audit=audit,
+        keys=KeyRing(database, audit, monotonic=time.monotonic, now_s=lambda: int(time.time())),
         limiter=limiter,
         quota=Quota(limiter, time.monotonic),
         health=health,
@@ -83,7 +86,7 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
 @asynccontextmanager
 async def serve(stores: Stores, services: Services | None = None, **settings: str) -> AsyncIterator[Service]:
     """An API with its indexes and the admin key; the client sends the key by default."""
-    await stores.database[LINKS].create_indexes(INDEXES)
+    await prepare_schema(stores.database, {LINKS: INDEXES, **ACCOUNT_INDEXES})
     if services is None:
         services = make_services(stores, None, **settings)
         await services.keys.add(ADMIN_KEY, "admin")

@@ -246,6 +246,8 @@ def test_erased_statistics_are_gone_and_the_link_stays(with_stores: With, monkey
             assert (await ask(api, "/api/v1/links/two/stats", **DAY))["clicks"] == 1
             assert (await ask(api, "/api/v1/stats", **DAY))["clicks"] == 2
             assert (await api.client.get("/api/v1/links/one")).json() == before
+            history = (await api.client.get("/api/v1/links/one/history")).json()["items"]
+            assert [entry["what"] for entry in history] == ["link.erase", "link.create"]
             await api.client.delete("/api/v1/links/two")
             await Ledger(stores.database, "n-0").note_progress(datetime.now(UTC) - timedelta(minutes=1))
             late = await api.client.delete("/api/v1/links/two/stats")

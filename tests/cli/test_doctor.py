@@ -19,8 +19,7 @@ from typing import Any
 
 import pytest
 
-from app.accounts import INDEXES as KEY_INDEXES
-from app.accounts import KEYS
+from app.accounts import INDEXES as ACCOUNT_INDEXES
 from app.analytics import INDEXES as CLICK_INDEXES
 from app.cli.doctor import CHECKS
 from app.cli.doctor.findings import State
@@ -38,7 +37,7 @@ from tests.cli.command import boltlink
 from tests.conftest import Engines, Stores, accepts, wait_for
 
 ROOT = Path(__file__).parents[2]
-INDEXES = {LINKS: LINK_INDEXES, KEYS: KEY_INDEXES, **CLICK_INDEXES}
+INDEXES = {LINKS: LINK_INDEXES, **ACCOUNT_INDEXES, **CLICK_INDEXES}
 
 
 @pytest.fixture

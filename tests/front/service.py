@@ -15,7 +15,7 @@ from typing import Any
 import uvloop
 
 from app.front import Listener
-from app.main import listen
+from app.sockets import listen
 from tests.front.harness import Front
 
 __all__ = [

@@ -14,7 +14,8 @@ from app.front import limits
 from app.front.exchange import BODY_BYTES_MAX
 from app.front.gate import REFUSED_MAX
 from app.front.head import FIELDS_MAX, HEAD_BYTES_MAX
-from app.main import SPARE_DESCRIPTORS, listen_privately
+from app.main import SPARE_DESCRIPTORS
+from app.sockets import listen_privately
 from tests.front.application import STREAM_PART
 from tests.front.harness import HOST, OK, TARGET
 from tests.front.service import (

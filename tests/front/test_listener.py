@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.main import listen, listen_privately
+from app.sockets import listen, listen_privately
 from tests.front.harness import HOST, TARGET
 from tests.front.service import Service, on_loopback, read_answer, read_to_end, wait_until
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.main import listen_privately
+from app.sockets import listen_privately
 from tests.front.cases import cases
 from tests.front.harness import HOST, TARGET
 from tests.front.nginx import BINARY, Nginx, run_nginx

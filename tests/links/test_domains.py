@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from app.links import Domain, DomainStore, DomainWatch, LinkStore
 from app.links.domains import REDIS_KEY
-from app.stores import open_mongodb, open_redis
+from app.stores import Session, open_mongodb, open_redis
 from tests.conftest import Stores
 
 With = Callable[[Callable[[Stores], Awaitable[None]]], None]
 
 
+NOTE = {"what": "noted"}
+
+
 def store_of(stores: Stores) -> DomainStore:
-    return DomainStore(stores.database, stores.redis, LinkStore(stores.database))
+    async def write_notes(notes: Sequence[Mapping[str, Any]], session: Session) -> None:
+        await stores.database["notes"].insert_many([dict(note) for note in notes], session=session)
+
+    return DomainStore(stores.database, stores.redis, LinkStore(stores.database), write_notes)
 
 
 def test_changes_are_followed_and_told_once(with_stores: With) -> None:
@@ -24,11 +31,11 @@ def test_changes_are_followed_and_told_once(with_stores: With) -> None:
         watch = DomainWatch(store, told.append)
         await watch.refresh()
         await watch.refresh()
-        await store.add(Domain(name="a.example", created=1))
+        await store.add(Domain(name="a.example", created=1), NOTE)
         assert await watch.knows("a.example"), "by asking, before the next round"
         assert not await watch.knows("b.example")
         await watch.refresh()
-        await store.remove("a.example")
+        await store.remove("a.example", NOTE)
         await watch.refresh()
         assert told == [frozenset(), frozenset({"a.example"}), frozenset()]
 
@@ -38,7 +45,7 @@ def test_changes_are_followed_and_told_once(with_stores: With) -> None:
 def test_without_mongodb_a_new_process_takes_the_copy_and_an_old_one_keeps_what_it_knows(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         store = store_of(stores)
-        await store.add(Domain(name="a.example", created=1))
+        await store.add(Domain(name="a.example", created=1), NOTE)
         old = DomainWatch(store, lambda names: None)
         await old.refresh()
         away = Stores(open_mongodb("mongodb://%2Fnowhere%2Fmongod.sock/x?replicaSet=rs0"), stores.redis)

@@ -7,12 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from pymongo.errors import BulkWriteError
 
 from app.links.branches import Parameter, Rule, Variant, When
 from app.links.listing import Listing, Place, Wanted
 from app.links.model import Link, LinkState
-from app.links.storage import BATCH_MAX, INDEXES, LINKS, LinkStore, SlugTakenError, failures_of
+from app.links.storage import BATCH_MAX, INDEXES, LINKS, LinkStore, SlugTakenError
 from tests.conftest import Stores
 
 With = Callable[[Callable[[Stores], Awaitable[None]]], None]
@@ -193,11 +192,3 @@ def test_visits_are_counted_up_to_the_stored_limit(with_stores: With) -> None:
         assert link.visits == 5
 
     with_stores(scenario)
-
-
-def test_failures_of_rows_are_told_apart_from_those_of_the_whole_write() -> None:
-    rows = [{"index": 3, "code": 11000, "errmsg": "E11000"}, {"index": 5, "code": 2, "errmsg": "bad"}]
-    failures = failures_of(BulkWriteError({"writeErrors": rows, "writeConcernErrors": []}))
-    assert {index: failure.code for index, failure in failures.items()} == {3: 11000, 5: 2}
-    with pytest.raises(BulkWriteError):
-        failures_of(BulkWriteError({"writeErrors": rows, "writeConcernErrors": [{"code": 64}]}))

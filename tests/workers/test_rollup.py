@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
 
-from app.analytics import ALL, CLICKS_NODE, CLICKS_SUM, Bucket, Ledger, LostRaceError, scope_id
+from app.accounts import AUDIT, SYSTEM, AuditLog
+from app.analytics import ALL, CLICKS_NODE, CLICKS_SUM, Bucket, Ledger, scope_id
 from app.analytics.periods import CLICKS_DAY, CLICKS_MONTH, DAY_MINUTES, first_day, is_link, months_of
 from app.links import LINKS
-from app.stores import LEASES, Lease, LeaseLostError
+from app.stores import LEASES, Lease, LeaseLostError, LostRaceError
 from tests.analytics.clicks import (
     Clicks,
     add_clicks,
@@ -138,6 +140,7 @@ def rollup_of(
         lease=lease,
         days_kept=days_kept,
         months_kept=None,
+        audit_days_kept=10,
         deleted_kept=86_400,
         wall=wall,
         monotonic=lambda: loops * 1_000.0,
@@ -284,5 +287,25 @@ def test_days_behind_the_horizon_go_with_their_turn(with_stores: With) -> None:
         await rollup.loop()
         assert await stored_clicks(stores.database) == {(7, noon + 9 * DAY_MINUTES): 1}
         assert (await stored_months(stores.database))[7, 202603].clicks == 2
+
+    with_stores(scenario)
+
+
+def test_old_entries_of_the_audit_log_go_by_a_clock_that_is_not_believed_at_once(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        now = START * 60.0
+        written = AuditLog(stores.database, now_s=lambda: now, token_bytes=secrets.token_bytes)
+        await written.add(written.note(SYSTEM, "key.create", "key:old"))
+        rollup = rollup_of(stores, wall=lambda: now)
+        rows = stores.database[AUDIT]
+        now += 9 * 86_400
+        await rollup.loop()
+        assert await rows.count_documents({}) == 1
+        now += 365 * 86_400
+        await rollup.loop()
+        assert await rows.count_documents({}) == 1, "a clock a year ahead takes a day at a time"
+        await rollup.loop()
+        await rollup.loop()
+        assert await rows.count_documents({}) == 0
 
     with_stores(scenario)

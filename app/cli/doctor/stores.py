@@ -15,8 +15,7 @@ from typing import Any
 from pymongo.errors import OperationFailure, PyMongoError
 from redis.exceptions import RedisError
 
-from app.accounts import INDEXES as KEY_INDEXES
-from app.accounts import KEYS
+from app.accounts import INDEXES as ACCOUNT_INDEXES
 from app.analytics import INDEXES as CLICK_INDEXES
 from app.cli.doctor.findings import Finding, fail, ok, warn
 from app.links import INDEXES as LINK_INDEXES
@@ -193,7 +192,7 @@ async def _indexes(database: Database) -> Finding:
     check = "mongodb.indexes"
     there = set(await database.list_collection_names())
     missing, count = [], 0
-    for collection, models in {LINKS: LINK_INDEXES, KEYS: KEY_INDEXES, **CLICK_INDEXES}.items():
+    for collection, models in {LINKS: LINK_INDEXES, **ACCOUNT_INDEXES, **CLICK_INDEXES}.items():
         known = await database[collection].index_information() if collection in there else {}
         wanted = [str(model.document["name"]) for model in models]
         count += len(wanted)

@@ -1,26 +1,34 @@
 """All of it or none: a transaction of MongoDB, and the one thing its caller must do when it did not happen.
 
 In: writes within a session. Out: committed on a majority, or `LostRaceError`: read again what is stored.
-Reads within it see one moment. May import: pymongo, stores.
+Reads within it see one moment. May import: pymongo.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from app.stores import Database
+from app.stores.connections import Database
 
-__all__ = ["LostRaceError", "Trace", "UnknownOutcomeError", "transaction"]
+__all__ = ["LostRaceError", "Session", "Trace", "UnknownOutcomeError", "transact", "transaction"]
 
+T = TypeVar("T")
+
+#: What a write is given to belong to a transaction.
+Session = AsyncClientSession
 #: Called with the name of each effect just before it happens.
 Trace = Callable[[str], None]
 _LOST = "TransientTransactionError"
+TRIES_MAX = 10  # 0.2 s: somebody who wrote the same has done so by then
+PAUSE_S = 0.005
 
 
 class LostRaceError(Exception):
@@ -51,6 +59,27 @@ async def transaction(database: Database, trace: Trace = lambda step: None) -> A
                 raise LostRaceError(str(error)) from error
             raise
         await _commit(session, trace)
+
+
+async def transact(database: Database, work: Callable[[Session], Awaitable[T]]) -> T:
+    """Does `work` in a transaction, again while others write the same; what it raises ends it.
+
+    Raises:
+        DuplicateKeyError, BulkWriteError: what they say; nothing happened.
+        PyMongoError: MongoDB does not answer, or others kept writing; the last commit's answer may have been lost.
+    """
+    for turn in range(TRIES_MAX):
+        try:
+            async with transaction(database) as session:
+                return await work(session)
+        except LostRaceError as error:
+            cause = error.__cause__
+            assert cause is not None
+            is_final = isinstance(error, UnknownOutcomeError) or isinstance(cause, DuplicateKeyError | BulkWriteError)
+            if is_final or turn == TRIES_MAX - 1:
+                raise cause from None
+        await asyncio.sleep(PAUSE_S * turn)
+    raise AssertionError  # the last turn returns or raises
 
 
 async def _commit(session: AsyncClientSession, trace: Trace) -> None:

@@ -1,0 +1,43 @@
+"""The sockets that a web process listens on, and how many descriptors it may have.
+
+In: an address or a path. Out: listening sockets. May import: the standard library.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+from pathlib import Path
+
+__all__ = ["listen", "listen_privately", "raise_descriptors"]
+
+BACKLOG = 4096
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket that shares its port with the sibling processes."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    found.bind((host, port))
+    found.listen(BACKLOG)
+    return found
+
+
+def listen_privately(path: Path) -> socket.socket:
+    """A listening unix socket that only this user may open."""
+    path.unlink(missing_ok=True)
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    found.bind(str(path))
+    path.chmod(0o600)
+    found.listen(BACKLOG)
+    return found
+
+
+def raise_descriptors() -> int:
+    """Lets this process have as many descriptors as it may; returns how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
