@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 from hashlib import blake2b
+from sys import intern
 from typing import Any, NamedTuple
 
 from ua_parser.loaders import load_lazy_builtins
@@ -34,9 +35,10 @@ VISITOR_FIELDS = frozenset(
     {b"user-agent", b"referer", b"accept-language", b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"}
 )
 
-HEADS_MAX = 32_768  # in each generation, as the others; 400 bytes each
-FIELDS_MAX = 20_480  # what three fields say together
-AGENTS_MAX = 20_480  # up to 900 bytes each
+HEADS_MAX = 16_384  # in each generation, as the others; 400 bytes each
+FIELDS_MAX = 16_384  # what three fields say together
+AGENTS_MAX = 16_384  # up to 900 bytes each
+KEYS_MAX = 4_096  # combinations of keys that many heads share: 300 bytes for each head that need not keep its own
 AGENT_BYTES_MAX = 384  # of the 2,100 real agents in the list of crawlers the longest has 285
 REFERRER_BYTES_MAX = 512  # scheme, user, host
 HOST_BYTES_MAX = 48
@@ -49,6 +51,10 @@ _HOST = re.compile(
 _LANGUAGE = re.compile(rb"\s*([A-Za-z]{2,3})(?:[-_;,\s]|$)")
 _NAMES_ROBOTS = re.compile(r"\[Bb\]ot|\[Ss\]pider|\[Cc\]rawl|\[Ss\]\[Pp\]\[Ii\]|CSimpleSpider")
 _DESKTOPS = frozenset({"Windows", "Mac OS X", "Linux", "Chrome OS", "Ubuntu", "Fedora", "Debian", "FreeBSD", "OpenBSD"})
+
+
+#: referrer, device, os, browser, language
+Keys = tuple[str, str, str, str, str]
 
 
 class Kind(Enum):
@@ -64,13 +70,13 @@ class Traits(NamedTuple):
     """What one head says; "" where it says nothing.
 
     Attributes:
-        keys: referrer, device, os, browser, language, together.
+        keys: what is counted together.
         bot: the crawler's name, of a BOT or PREVIEW.
         agent: 8 bytes that tell one User-Agent from another.
     """
 
     kind: Kind
-    keys: tuple[str, str, str, str, str]
+    keys: Keys
     bot: str
     agent: bytes
 
@@ -123,6 +129,7 @@ class TraitsReader:
         self._heads: Memory[int, Traits] = Memory(HEADS_MAX)
         self._fields: Memory[int, Traits] = Memory(FIELDS_MAX)
         self._agents: Memory[int, _Agent] = Memory(AGENTS_MAX)
+        self._keys: Memory[Keys, Keys] = Memory(KEYS_MAX)
 
     def read(self, head: bytes) -> Traits:
         """The traits of a head; the request line plays no part."""
@@ -156,7 +163,11 @@ class TraitsReader:
     def _judge(self, agent: bytes, referrer: bytes, language: bytes, is_ahead: bool) -> Traits:
         seen = self._agent(agent)
         kind = Kind.PREFETCH if is_ahead and seen.kind is Kind.PERSON else seen.kind
-        keys = (host_of(referrer), seen.device, seen.os, seen.browser, _language_in(language))
+        made = (host_of(referrer), seen.device, seen.os, seen.browser, _language_in(language))
+        keys = self._keys.get(made)
+        if keys is None:
+            keys = made
+            self._keys.put(made, made)
         return Traits(kind, keys, seen.bot, seen.digest)
 
     def _agent(self, value: bytes) -> _Agent:
@@ -174,8 +185,8 @@ class TraitsReader:
         if crawler is not None:
             kind = Kind.PREVIEW if crawler.is_preview else Kind.BOT
             return _Agent(kind, "bot", "", "", crawler.name, digest)
-        system = _family(self._extract_system(text))
-        browser = _family(self._extract_browser(text))
+        system = intern(_family(self._extract_system(text)))
+        browser = intern(_family(self._extract_browser(text)))
         return _Agent(Kind.PERSON, _device(text, system), system, browser, "", digest)
 
 
