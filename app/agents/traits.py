@@ -35,9 +35,9 @@ VISITOR_FIELDS = frozenset(
     {b"user-agent", b"referer", b"accept-language", b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"}
 )
 
-HEADS_MAX = 16_384  # in each generation, as the others; 400 bytes each
-FIELDS_MAX = 16_384  # what three fields say together
-AGENTS_MAX = 16_384  # up to 900 bytes each
+HEADS_MAX = 32_768  # in each generation, as the others; 300 bytes each
+FIELDS_MAX = 32_768  # what three fields say together
+AGENTS_MAX = 8_192  # up to 900 bytes each
 KEYS_MAX = 4_096  # combinations of keys that many heads share: 300 bytes for each head that need not keep its own
 AGENT_BYTES_MAX = 384  # of the 2,100 real agents in the list of crawlers the longest has 285
 REFERRER_BYTES_MAX = 512  # scheme, user, host
