@@ -46,17 +46,17 @@ PIPELINED = 16  # requests in one write of the hostile client
 MEGABYTE = b"GET /b1 HTTP/1.1\r\nHost: a\r\nUser-Agent: " + b"x" * (1 << 20) + b"\r\n\r\n"
 
 
-def fill_links(tree: Tree) -> None:
+def fill_links(tree: Tree, count: int = LINKS) -> None:
     """Links b0, b1, … with the ids that traffic names."""
 
     async def fill() -> None:
         database = open_mongodb(mongodb_url(tree.settings))
         store = LinkStore(database)
         now_ms = time.time_ns() // 1_000_000
-        for first in range(0, LINKS, FILL_STEP):
+        for first in range(0, count, FILL_STEP):
             links = [
                 Link(domain="", slug=f"b{n}", target=f"https://example.com/{n}", link=n + 1, version=now_ms, created=0)
-                for n in range(first, first + FILL_STEP)
+                for n in range(first, min(first + FILL_STEP, count))
             ]
             await asyncio.gather(*(store.insert(link) for link in links))
         await database.client.close()
