@@ -65,14 +65,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _soak(tree: Tree, options: argparse.Namespace) -> dict[str, Any]:
-    length_s = options.minutes * 60
+    length_s: float = options.minutes * 60
     began_s = time.monotonic()
+    ends_s: float = began_s + length_s
     noted, called = Noted(), Called()
     samples: list[Sample] = []
     reloads: list[float] = []
 
     def is_over() -> bool:
-        return time.monotonic() - began_s >= length_s
+        return time.monotonic() >= ends_s
 
     slugs = [f"b{number}" for number in zipf(options.links, PATTERN)]
     headers = {"Authorization": tree.api.headers["Authorization"]}
