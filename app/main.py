@@ -28,6 +28,7 @@ from app.accounts import INDEXES as ACCOUNT_INDEXES
 from app.accounts import AuditLog, KeyRing
 from app.agents import CountryFinder, client_address
 from app.analytics import INDEXES as CLICK_INDEXES
+from app.api import INDEXES as API_INDEXES
 from app.api import Services, make_application
 from app.cpu_grant import web_processes
 from app.feed import Hub
@@ -291,7 +292,8 @@ class WebProcess:
         """Indexes and the admin key; tried until MongoDB is there."""
         while True:
             try:
-                await prepare_schema(self.database, {LINKS: LINK_INDEXES, **ACCOUNT_INDEXES, **CLICK_INDEXES})
+                indexes = {LINKS: LINK_INDEXES, **ACCOUNT_INDEXES, **API_INDEXES, **CLICK_INDEXES}
+                await prepare_schema(self.database, indexes)
                 key = self.settings.admin_key or read_admin_key(self.settings.state_dir)
                 if key is not None:
                     await self.keys.add(key, "admin")

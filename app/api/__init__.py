@@ -8,10 +8,11 @@ from tornado import web
 from app.api.handler import Services
 from app.api.parameters import PATH_PARAMETERS
 from app.api.reference import Reference
+from app.api.repeats import INDEXES, REPEATS
 from app.api.routes import ROUTES
 from app.api.system import NotFoundHandler
 
-__all__ = ["ROUTES", "Services", "make_application"]
+__all__ = ["INDEXES", "REPEATS", "ROUTES", "Services", "make_application"]
 
 
 def make_application(services: Services, on_request: Callable[[str, int, float], None]) -> web.Application:

@@ -1,13 +1,17 @@
 """`/api/v1/links/batch`: many links in one request, each with a result of its own.
 
-In: `{"links": [...]}`, up to ROWS_MAX bodies as a POST to `/api/v1/links` has them. Out: `{"results": [...]}` in that
-order. A body of BODY_BYTES_MAX is read only after the key was checked. Rows are worked on STEP_ROWS at a time, so that
-redirects of the same process wait for no more than that. May import: links.
+In: `{"links": [...]}`, up to ROWS_MAX rows: bodies as a POST to `/api/v1/links` has them, changes, or what to delete.
+Out: `{"results": [...]}` in that order. A body of BODY_BYTES_MAX is read only after the key was checked. Rows are
+worked on STEP_ROWS at a time, so that redirects of the same process wait for no more than that.
+
+A change of many links reads them in one query and writes them in one; a link that others changed in between is tried
+again as a single change would be, all of those together. May import: links.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -15,19 +19,23 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from tornado import web
 
-from app.api.links import LinkBase, LinkView, view
-from app.api.notes import tell_created
+from app.api.fields import DomainField, SlugField
+from app.api.links import CHANGES_MAX, INT64_MAX, NO_LINK, LinkBase, LinkView, view
+from app.api.notes import tell_changed, tell_created, tell_deleted
 from app.api.operation import Answer, operation
-from app.api.problems import FieldError, decode_object, wrong_fields
-from app.api.wishes import NewLink, Reading, read_link
-from app.links import Link, SlugTakenError
+from app.api.problems import FieldError, decode_object, field_errors, wrong_fields
+from app.api.wishes import LinkChange, NewLink, Reading, read_change, read_link
+from app.links import DomainError, Existing, Link, SlugTakenError, join_key, normalise_domain
 
-__all__ = ["BatchHandler"]
+__all__ = ["BatchDeleteHandler", "BatchHandler"]
 
 ROWS_MAX = 1_000
 BODY_BYTES_MAX = 8 * 1024 * 1024
 STEP_ROWS = 50  # 2 ms of the loop
 PASSWORDS_MAX = 50  # of one batch: 1.3 s in the threads that hash
+
+
+VersionField = Annotated[int, Meta(ge=0, le=INT64_MAX, description="As If-Match: 412 at another one.")]
 
 
 class NewLinks(msgspec.Struct):
@@ -36,8 +44,36 @@ class NewLinks(msgspec.Struct):
     links: Annotated[list[NewLink], Meta(min_length=1, max_length=ROWS_MAX)]
 
 
+class Which(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A link, perhaps only at one version."""
+
+    slug: SlugField
+    domain: DomainField = ""
+    version: VersionField | None = None
+
+
+class RowChange(LinkChange, kw_only=True):
+    """A change of one link, perhaps only at one version."""
+
+    slug: SlugField
+    domain: DomainField = ""
+    version: VersionField | None = None
+
+
+class LinkChanges(msgspec.Struct):
+    """Changes of different links; every row is judged by itself."""
+
+    links: Annotated[list[RowChange], Meta(min_length=1, max_length=ROWS_MAX)]
+
+
+class Deletions(msgspec.Struct):
+    """Different links."""
+
+    links: Annotated[list[Which], Meta(min_length=1, max_length=ROWS_MAX)]
+
+
 class RowResult(msgspec.Struct, kw_only=True):
-    """What became of a row: 201 and the link, or 409, 422 or 503 and why it was not made."""
+    """What became of a row: 200, 201 or 204, or 404, 409, 412, 422 or 503 and why nothing was done."""
 
     status: int
     link: LinkView | UnsetType = UNSET
@@ -51,14 +87,15 @@ class RowResults(msgspec.Struct):
 
 
 @web.stream_request_body
-class BatchHandler(LinkBase):
-    """Makes links."""
+class BatchBase(LinkBase):
+    """What reads many rows."""
 
     cost = 10
 
     async def prepare(self) -> None:
         """Lets nobody in without a key; then, and only then, a longer body may come."""
         self._chunks: list[bytes] = []
+        self._passwords_left = PASSWORDS_MAX
         await super().prepare()
         if self.key is not None:
             self.request.connection.set_max_body_size(BODY_BYTES_MAX)  # type: ignore[union-attr]
@@ -67,67 +104,196 @@ class BatchHandler(LinkBase):
         """A part of the body."""
         self._chunks.append(chunk)
 
-    @operation({200: Answer(RowResults)}, body=NewLinks)
+    def body(self) -> bytes:
+        """All parts together."""
+        return b"".join(self._chunks)
+
+    def rows(self) -> list[Any]:
+        """The rows of the body; raises Problem."""
+        self.check_media()
+        rows = decode_object(self.body()).get("links")
+        if not isinstance(rows, list) or not 0 < len(rows) <= ROWS_MAX:
+            raise wrong_fields([FieldError("links", f"must be an array of 1 to {ROWS_MAX} links")])
+        return rows
+
+    def judge_password(self, reading: Reading) -> None:
+        """Adds an error when too many rows have one."""
+        if isinstance(reading.password, str) and not reading.errors:
+            self._passwords_left -= 1
+            if self._passwords_left < 0:
+                reading.errors.append(FieldError("password", f"only {PASSWORDS_MAX} of a batch may have one"))
+
+    def answer_rows(self, results: Sequence[RowResult | None]) -> None:
+        """Sends the results; every row has one by now."""
+        found = [result for result in results if result is not None]
+        assert len(found) == len(results)
+        self.is_unfinished = any(result.status == HTTPStatus.SERVICE_UNAVAILABLE for result in found)
+        self.answer(RowResults(found))
+
+
+class BatchHandler(BatchBase):
+    """Makes and changes links."""
+
+    @operation({200: Answer(RowResults)}, body=NewLinks, is_repeatable=True)
     async def post(self) -> None:
         """Make many links.
 
         Each row has a result of its own. The body may have 8 MiB, and at most 50 rows a password.
         """
-        rows = self._rows()
-        self._passwords_left = PASSWORDS_MAX
+        await self.once(self._make_all)
+
+    @operation({200: Answer(RowResults)}, body=LinkChanges)
+    async def patch(self) -> None:
+        """Change many links.
+
+        Each row names a link, perhaps its version, and holds what shall change of it; each has a result of its own.
+        """
+        rows, results = self.rows(), dict[int, RowResult]()
+        wanted = _read_which(rows, results, RowChange)
+        for _ in range(CHANGES_MAX):
+            found = await self.services.links.get_many([key for key, _ in wanted.values()])
+            changes: dict[int, tuple[Link, dict[str, Any]]] = {}
+            for n, link in _at_version(wanted, found, results):
+                fields = await self._read_change(rows[n], link, n, results)
+                if fields is not None:
+                    changes[n] = link, fields
+                if n % STEP_ROWS == 0:
+                    await asyncio.sleep(0)
+            tells = [tell_changed(self.services.audit, self.author, link, fields) for link, fields in changes.values()]
+            changed = await self.services.catalog.change_many(list(changes.values()), tells)
+            self._tell(changes, changed, HTTPStatus.OK, results)
+            wanted = {n: which for n, which in wanted.items() if n not in results}
+            if not wanted:
+                break
+        self.answer_rows([results.get(n) or _contended() for n in range(len(rows))])
+
+    async def _read_change(
+        self, row: dict[str, Any], link: Link, n: int, results: dict[int, RowResult]
+    ) -> dict[str, Any] | None:
+        wish = {name: value for name, value in row.items() if name not in ("slug", "domain", "version")}
+        reading = read_change(wish, link, self.services.catalog.check_target)
+        self.judge_password(reading)
+        if reading.errors:
+            results[n] = _refusal(reading.errors)
+            return None
+        return {**reading.fields, **await self.hash_password(reading.password)}
+
+    def _tell(self, asked: Iterable[int], done: list[Link | None], status: int, results: dict[int, RowResult]) -> None:
+        """The results of what was done; what was not is left open."""
+        public_url = self.services.settings.public_url
+        for n, link in zip(asked, done, strict=True):
+            if link is not None:
+                results[n] = RowResult(status=status, link=view(link, public_url))
+
+    async def _make_all(self) -> None:
+        rows = self.rows()
         results: list[RowResult] = []
         for start in range(0, len(rows), STEP_ROWS):
-            results += await self._make(rows[start : start + STEP_ROWS])
-        self.answer(RowResults(results))
+            results += await self._make(rows[start : start + STEP_ROWS], start)
+        self.answer_rows(results)
 
-    def _rows(self) -> list[Any]:
-        self.check_media()
-        body, self._chunks = b"".join(self._chunks), []
-        rows = decode_object(body).get("links")
-        if not isinstance(rows, list) or not 0 < len(rows) <= ROWS_MAX:
-            raise wrong_fields([FieldError("links", f"must be an array of 1 to {ROWS_MAX} links")])
-        return rows
-
-    async def _make(self, rows: list[Any]) -> list[RowResult]:
+    async def _make(self, rows: list[Any], first: int) -> list[RowResult]:
         catalog = self.services.catalog
         drafts: list[Link] = []
         may_rename: list[bool] = []
         results: list[RowResult | None] = []
-        for row in rows:
+        for n, row in enumerate(rows, first):
             reading = read_link(row, catalog.check_target)
-            draft = await self._draft(reading)
-            if draft is not None:
-                drafts.append(draft)
+            await self.check_domain(reading)
+            self.judge_password(reading)
+            results.append(_refusal(reading.errors) if reading.errors else None)
+            if not reading.errors:
+                drafts.append(await self.draft_of(reading, n))
                 may_rename.append(reading.slug is None)
-            results.append(None if draft is not None else _refusal(reading.errors))
         await asyncio.sleep(0)
         made = iter(await catalog.create_many(drafts, may_rename, tell_created(self.services.audit, self.author)))
         public_url = self.services.settings.public_url
         return [_result(next(made), public_url) if result is None else result for result in results]
 
-    async def _draft(self, reading: Reading) -> Link | None:
-        """The link of a row; None when it has errors, which it may get here."""
-        assert self.key is not None
-        await self.check_domain(reading)
-        if isinstance(reading.password, str) and not reading.errors:
-            self._passwords_left -= 1
-            if self._passwords_left < 0:
-                reading.errors.append(FieldError("password", f"only {PASSWORDS_MAX} of a batch may have one"))
-        if reading.errors:
-            return None
-        assert reading.target is not None
-        password = await self.hash_password(reading.password)
-        fields = {**reading.fields, **password, "owner": self.key.id}
-        return self.services.catalog.draft(target=reading.target, slug=reading.slug, domain=reading.domain, **fields)
+
+class BatchDeleteHandler(BatchBase):
+    """Deletes links."""
+
+    @operation({200: Answer(RowResults)}, body=Deletions)
+    async def post(self) -> None:
+        """Delete many links.
+
+        Each row names a link, perhaps its version, and has a result of its own. DELETE has no body (RFC 9110, 9.3.5).
+        """
+        rows, results = self.rows(), dict[int, RowResult]()
+        wanted = _read_which(rows, results, Which)
+        for _ in range(CHANGES_MAX):
+            found = await self.services.links.get_many([key for key, _ in wanted.values()])
+            links = dict(_at_version(wanted, found, results))
+            tell = tell_deleted(self.services.audit, self.author)
+            done = await self.services.catalog.delete_many(list(links.values()), tell)
+            for n, link in zip(links, done, strict=True):
+                if link is not None:
+                    results[n] = RowResult(status=HTTPStatus.NO_CONTENT)
+            wanted = {n: which for n, which in wanted.items() if n not in results}
+            if not wanted:
+                break
+        self.answer_rows([results.get(n) or _contended() for n in range(len(rows))])
+
+
+def _read_which(
+    rows: list[Any], results: dict[int, RowResult], kind: type[Which | RowChange]
+) -> dict[int, tuple[str, int | None]]:
+    """The key and the version of each row that names a link, by its number; refusals of the others go to `results`."""
+    wanted: dict[int, tuple[str, int | None]] = {}
+    seen: set[str] = set()
+    for n, row in enumerate(rows):
+        if not isinstance(row, dict):
+            results[n] = _refusal([FieldError("", "must be a JSON object")])
+            continue
+        errors = [error for error in field_errors(row, kind) if kind is Which or error.field in _WHICH]
+        try:
+            domain = normalise_domain(row["domain"]) if not errors and row.get("domain") else ""
+        except DomainError as error:
+            errors.append(FieldError("domain", str(error)))
+        if not errors and (key := join_key(domain, row["slug"])) in seen:
+            errors.append(FieldError("slug", "stands in another row, too"))
+        if errors:
+            results[n] = _refusal(errors)
+            continue
+        seen.add(key)
+        wanted[n] = key, row.get("version")
+    return wanted
+
+
+def _at_version(
+    wanted: dict[int, tuple[str, int | None]], found: dict[str, Link], results: dict[int, RowResult]
+) -> list[tuple[int, Link]]:
+    """The links that are to be changed; refusals of the others go to `results`."""
+    links = []
+    for n, (key, version) in wanted.items():
+        link = found.get(key)
+        if link is None:
+            results[n] = RowResult(status=HTTPStatus.NOT_FOUND, errors=[FieldError("slug", NO_LINK)])
+        elif version not in (None, link.version):
+            outdated = [FieldError("version", f"the link is at version {link.version}")]
+            results[n] = RowResult(status=HTTPStatus.PRECONDITION_FAILED, errors=outdated)
+        else:
+            links.append((n, link))
+    return links
+
+
+_WHICH = ("slug", "domain", "version")
 
 
 def _refusal(errors: list[FieldError]) -> RowResult:
     return RowResult(status=HTTPStatus.UNPROCESSABLE_ENTITY, errors=errors)
 
 
-def _result(made: Link | Exception, public_url: str) -> RowResult:
+def _contended() -> RowResult:
+    return RowResult(status=HTTPStatus.CONFLICT, errors=[FieldError("slug", "others are changing this link right now")])
+
+
+def _result(made: Link | Existing | Exception, public_url: str) -> RowResult:
     if isinstance(made, Link):
         return RowResult(status=HTTPStatus.CREATED, link=view(made, public_url))
+    if isinstance(made, Existing):
+        return RowResult(status=HTTPStatus.OK, link=view(made.link, public_url))
     if isinstance(made, SlugTakenError):
         return RowResult(status=HTTPStatus.CONFLICT, errors=[FieldError("slug", "is taken")])
     # A store that failed in the middle: rows before are made, and a retry finds chosen slugs taken.

@@ -18,6 +18,7 @@ __all__ = [
     "CodeField",
     "DomainField",
     "EndField",
+    "FindExistingField",
     "ForwardPathField",
     "ForwardQueryField",
     "MomentField",
@@ -83,5 +84,13 @@ TagsField = Annotated[
 ]
 TitleField = Annotated[str, Meta(max_length=500, description="Shown in lists only.", examples=["HTTP semantics"])]
 NotesField = Annotated[str, Meta(max_length=10_000, description="Shown nowhere but here.", examples=["Ask Ada first."])]
+FindExistingField = Annotated[
+    bool,
+    Meta(
+        description="Whether an active link of the same owner and domain that does nothing else than lead to "
+        "`target` is answered (200) instead of making another. Goes with `target`, `domain`, `title`, `notes` and "
+        "`tags` alone; the last three are used only if a link is made."
+    ),
+]
 ForwardQueryField = Annotated[bool, Meta(description="Whether the short URL's query is added to the target's.")]
 ForwardPathField = Annotated[bool, Meta(description="Whether `/slug/rest` leads to the target's path + `/rest`.")]

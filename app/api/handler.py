@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 import secrets
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ from app.api.cors import allowed_origin, cors_fields, preflight_fields
 from app.api.operation import operation_of
 from app.api.parameters import NoQuery, read_query
 from app.api.problems import PROBLEM_MEDIA, FieldError, Problem, decode_body, decode_object, wrong_fields
+from app.api.repeats import Claim, Repeats, Said
 from app.feed import Hub
 from app.limits import Bucket, Grant, Limiter, Quota, Rate
 from app.links import (
@@ -52,6 +54,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 RETRY_AFTER_S = 2
 BURST_S = 10  # of what a key may do in a second, at once
 FAILURES = Rate(burst=30, every_s=2.0)  # calls without a valid key, of one address
+_REPEATED = ("Content-Type", "Location", "ETag")
+_OUR_FAULT = HTTPStatus.INTERNAL_SERVER_ERROR
 _NONE = web.RequestHandler.get  # what Tornado puts where a method is not defined
 
 
@@ -76,11 +80,20 @@ class Services:
 
 
 class Handler(web.RequestHandler):
-    """Base of every handler. `services` comes from the routing table."""
+    """Base of every handler. `services` comes from the routing table.
+
+    Attributes:
+        seed: of a request that may come again: what is made at random is made of it.
+        answered: the JSON body that was sent.
+        is_unfinished: a part of the request failed and might not if it came again.
+    """
 
     is_public = False
     cost = 1
     key: ApiKey | None = None
+    seed: bytes | None = None
+    answered = b""
+    is_unfinished = False
     _query: msgspec.Struct = NoQuery()
 
     def initialize(self, services: Services) -> None:
@@ -186,6 +199,48 @@ class Handler(web.RequestHandler):
         self.check_media()
         return decode_object(self.request.body)
 
+    async def once(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Does a request, or with an `Idempotency-Key` that was used gives the answer that it had."""
+        key = self.request.headers.get("Idempotency-Key")
+        if key is None:
+            await work()
+            return
+        assert self.key is not None
+        repeats = Repeats(self.services.database)
+        request = f"{self.request.method} {self.request.uri}\n".encode() + self.body()
+        claim = await repeats.claim(self.key.id, key, request)
+        if isinstance(claim, Said):
+            self._repeat(claim)
+            return
+        self.seed = claim.seed
+        try:
+            await work()
+        except BaseException as error:
+            await self._give_up(
+                repeats, claim, is_nothing_done=isinstance(error, Problem) and error.status < _OUR_FAULT
+            )
+            raise
+        if self.is_unfinished:
+            await self._give_up(repeats, claim, is_nothing_done=False)
+            return
+        headers = {name: self._headers[name] for name in _REPEATED if name in self._headers}
+        with suppress(PyMongoError):  # then a repetition does it again, and finds what this one made
+            await repeats.finish(claim, Said(self.get_status(), headers, self.answered))
+
+    def _repeat(self, said: Said) -> None:
+        for name, value in said.headers.items():
+            self.set_header(name, value)
+        self.set_status(said.status)
+        self.write(said.body)
+
+    async def _give_up(self, repeats: Repeats, claim: Claim, *, is_nothing_done: bool) -> None:
+        with suppress(PyMongoError):  # then the next one waits for LEASE_S
+            await repeats.give_up(claim, is_nothing_done=is_nothing_done)
+
+    def body(self) -> bytes:
+        """The whole body of the request."""
+        return self.request.body
+
     def check_media(self) -> None:
         """Refuses a body that is declared as something else than JSON; raises Problem."""
         media = self.request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
@@ -219,7 +274,8 @@ class Handler(web.RequestHandler):
     def answer(self, body: Any, status: int = HTTPStatus.OK) -> None:
         """Sends a JSON body."""
         self.set_status(status)
-        self.write(msgspec.json.encode(body) + b"\n")
+        self.answered = msgspec.json.encode(body) + b"\n"
+        self.write(self.answered)
         self.spare_known()
 
     def spare_known(self) -> None:

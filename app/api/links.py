@@ -24,6 +24,7 @@ from app.api.problems import FieldError, Problem, wrong_fields
 from app.api.wishes import LinkChange, NewLink, Reading, read_change, read_link
 from app.links import (
     COUNT_MAX,
+    Existing,
     HasherBusyError,
     Link,
     LinkState,
@@ -33,7 +34,7 @@ from app.links import (
     join_key,
 )
 
-__all__ = ["LinkHandler", "LinkView", "LinksHandler", "RestoreHandler", "view"]
+__all__ = ["LinkBase", "LinkHandler", "LinkView", "LinksHandler", "RestoreHandler", "view"]
 
 NO_LINK = "There is no such link."
 CHANGES_MAX = 4  # times that a change is tried while others change the same link
@@ -134,37 +135,51 @@ class LinkBase(Handler):
             detail = "Too many passwords are being hashed right now."
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers) from error
 
+    async def draft_of(self, reading: Reading, row: int = 0) -> Link:
+        """A draft of what was read without errors; `row` is its number in the request."""
+        assert self.key is not None
+        assert reading.target is not None
+        fields = {**reading.fields, **await self.hash_password(reading.password), "owner": self.key.id}
+        seed = None if self.seed is None else self.seed + row.to_bytes(4, "big")
+        return self.services.catalog.draft(
+            target=reading.target, slug=reading.slug, domain=reading.domain, seed=seed, **fields
+        )
+
 
 class LinksHandler(LinkBase):
     """The collection."""
 
     @operation(
-        {201: Answer(LinkView, headers=("Location", "ETag"))},
+        {
+            200: Answer(LinkView, says="It was there: `find_existing`.", headers=("Location", "ETag")),
+            201: Answer(LinkView, headers=("Location", "ETag")),
+        },
         body=NewLink,
-        refuses={409: "The slug is taken."},
+        refuses={409: "The slug is taken, or the first request with the same `Idempotency-Key` is under way."},
+        is_repeatable=True,
     )
     async def post(self) -> None:
         """Make a link."""
-        assert self.key is not None
+        await self.once(self._make)
+
+    async def _make(self) -> None:
         catalog = self.services.catalog
         reading = read_link(self.decode_object(), catalog.check_target)
         await self.check_domain(reading)
         if reading.errors:
             raise wrong_fields(reading.errors)
-        assert reading.target is not None
-        password = await self.hash_password(reading.password)
-        fields = {**reading.fields, **password, "owner": self.key.id}
-        draft = catalog.draft(target=reading.target, slug=reading.slug, domain=reading.domain, **fields)
         tell = tell_created(self.services.audit, self.author)
-        (link,) = await catalog.create_many([draft], [reading.slug is None], tell)
-        if isinstance(link, SlugTakenError):
+        (made,) = await catalog.create_many([await self.draft_of(reading)], [reading.slug is None], tell)
+        if isinstance(made, SlugTakenError):
             taken = [FieldError("slug", "is taken")]
             raise Problem(HTTPStatus.CONFLICT, "This slug belongs to another link.", taken)
-        if isinstance(link, Exception):
-            raise link
+        if isinstance(made, Exception):
+            raise made
+        link = made.link if isinstance(made, Existing) else made
         self.set_header("Location", f"/api/v1/links/{link.slug}" + (f"?domain={link.domain}" if link.domain else ""))
         self.set_header("ETag", f'"{link.version}"')
-        self.answer(view(link, self.services.settings.public_url), HTTPStatus.CREATED)
+        status = HTTPStatus.OK if isinstance(made, Existing) else HTTPStatus.CREATED
+        self.answer(view(link, self.services.settings.public_url), status)
 
     @operation({200: Answer(LinkPage)}, query=ListQuery)
     async def get(self) -> None:

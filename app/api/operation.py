@@ -47,7 +47,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The declaration of one method. `is_conditional`: whether If-Match is honoured; `example`: of the body."""
+    """The declaration of one method.
+
+    `is_conditional` says whether If-Match is honoured, `is_repeatable` whether Idempotency-Key is; `example` is one of
+    the body.
+    """
 
     answers: Mapping[int, Answer]
     query: type[msgspec.Struct] = NoQuery
@@ -55,6 +59,7 @@ class Operation:
     refuses: Mapping[int, str] = field(default_factory=dict)
     is_conditional: bool = False
     example: Any = None
+    is_repeatable: bool = False
 
 
 def operation(
@@ -65,9 +70,10 @@ def operation(
     refuses: Mapping[int, str] | None = None,
     is_conditional: bool = False,
     example: Any = None,
+    is_repeatable: bool = False,
 ) -> Callable[[F], F]:
     """Declares the method that follows."""
-    declared = Operation(answers, query, body, refuses or {}, is_conditional, example)
+    declared = Operation(answers, query, body, refuses or {}, is_conditional, example, is_repeatable)
 
     def declare(method: F) -> F:
         method.operation = declared  # type: ignore[attr-defined]

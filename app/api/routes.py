@@ -6,7 +6,7 @@ What a route takes and answers is declared beside its handler's methods (`app.ap
 from __future__ import annotations
 
 from app.api.audit import AuditHandler, HistoryHandler
-from app.api.batch import BatchHandler
+from app.api.batch import BatchDeleteHandler, BatchHandler
 from app.api.domains import DomainHandler, DomainsHandler
 from app.api.handler import Handler
 from app.api.keys import KeyHandler, KeysHandler
@@ -27,6 +27,7 @@ ROUTES: list[tuple[str, type[Handler]]] = [
     ("/api/v1/openapi.json", OpenApiHandler),
     ("/api/v1/links", LinksHandler),
     ("/api/v1/links/batch", BatchHandler),
+    ("/api/v1/links/batch/delete", BatchDeleteHandler),
     ("/api/v1/links/{slug}", LinkHandler),
     ("/api/v1/links/{slug}/restore", RestoreHandler),
     ("/api/v1/links/{slug}/stats", LinkStatsHandler),

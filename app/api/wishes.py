@@ -19,6 +19,7 @@ from app.api import fields
 from app.api.branches import Rules, Variants, branch_faults, read_rule, read_target
 from app.api.problems import FieldError, field_errors
 from app.links import (
+    PLAIN_CODE,
     DomainError,
     Link,
     LinkState,
@@ -62,6 +63,7 @@ class LinkWish(LinkChange, kw_only=True):
 
     slug: fields.SlugField | UnsetType | None = UNSET
     domain: fields.DomainField | UnsetType = UNSET
+    find_existing: fields.FindExistingField | UnsetType = UNSET
 
 
 class NewLink(LinkWish, kw_only=True):
@@ -105,6 +107,9 @@ def read_link(data: Any, check_target: Callable[[str], str]) -> Reading:
             reading.slug = check_slug(wish.slug)
         except SlugError as error:
             errors.append(FieldError("slug", str(error)))
+    if wish.find_existing is True:
+        reading.fields["is_only"] = True
+        errors += _faults_of_finding(wish)
     errors += _faults_together(reading.fields)
     return reading
 
@@ -113,7 +118,7 @@ def read_change(data: Any, link: Link, check_target: Callable[[str], str]) -> Re
     """A wish to change `link`; what is judged together is judged with what stays."""
     wish, errors = _convert(data)
     reading = _read(wish, check_target, errors)
-    for name in ("slug", "domain"):
+    for name in ("slug", "domain", "find_existing"):
         if getattr(wish, name) is not UNSET:
             errors.append(FieldError(name, "cannot be changed: make another link"))
     if reading.target is not None:
@@ -191,6 +196,16 @@ def _password_faults(password: str | None) -> Iterator[FieldError]:
             check_password(password)
     except PasswordError as error:
         yield FieldError("password", str(error))
+
+
+def _faults_of_finding(wish: LinkWish) -> Iterator[FieldError]:
+    """A link that does more than lead to its target is never the same as another."""
+    plain: dict[str, Any] = {"code": PLAIN_CODE, "state": "active", "forward_query": False, "forward_path": False}
+    names = ("slug", "starts_at", "expires_at", "max_visits", "password", "rules", "variants")
+    for name in (*names, *plain):
+        value = getattr(wish, name)
+        if value is not UNSET and value not in (None, [], plain.get(name)):
+            yield FieldError(name, "cannot be combined with find_existing")
 
 
 def _faults_together(fields: dict[str, Any]) -> Iterator[FieldError]:

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.table import Table
 
 from app.cli.client import Client, make_console, path_of
+from app.cli.errors import CliError
 from app.cli.fields import DOMAIN, VERSION, body_of, clear_option, field_options, query_of
 from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["links", "shorten"]
 
 ORDERS = ("-created", "created", "-clicks", "clicks", "-expires", "expires", "slug", "-slug", "-deleted")
+ROWS_MAX = 1_000
 STATES = ("active", "disabled", "banned", "deleted")
 
 
 @click.command(epilog="Example: boltlink shorten https://example.com/sale --slug sale --expires 30d")
 @click.argument("url")
 @click.option("--slug", help="The slug to use; by default one is made.")
+@click.option("--find-existing", is_flag=True, help="Take a link of yours that leads there already.")
 @DOMAIN
 @field_options
 @JSON
-def shorten(url: str, slug: str | None, domain: str, as_json: bool, **fields: Any) -> None:
+def shorten(url: str, slug: str | None, find_existing: bool, domain: str, as_json: bool, **fields: Any) -> None:
     """Make a short link to URL and print it."""
     wish = {"target": url, **body_of(slug=slug, domain=domain or None, **fields)}
+    if find_existing:
+        wish["find_existing"] = True
     link = Client().call("POST", "/api/v1/links", json=wish)
     say(as_json, link, link["short_url"])
 
@@ -148,6 +154,24 @@ def delete_link(slug: str, domain: str, is_sure: bool, as_json: bool) -> None:
     say(as_json, {"slug": slug, "domain": domain, "state": "deleted"}, f"{slug} deleted")
 
 
+@links.command("change-many", epilog="Example: boltlink links change-many changes.jsonl")
+@click.argument("file", type=click.Path(path_type=Path))
+@JSON
+def change_many(file: Path, as_json: bool) -> None:
+    """Change the links of FILE: one JSON object a line, such as {"slug": "sale", "title": "Sale"}."""
+    _send_rows("PATCH", "/api/v1/links/batch", file, as_json)
+
+
+@links.command("delete-many", epilog="Example: boltlink links delete-many old.jsonl --yes")
+@click.argument("file", type=click.Path(path_type=Path))
+@YES
+@JSON
+def delete_many(file: Path, is_sure: bool, as_json: bool) -> None:
+    """Delete the links of FILE: one JSON object a line, such as {"slug": "sale"}."""
+    confirm(f"Delete the links of {file}?", is_sure)
+    _send_rows("POST", "/api/v1/links/batch/delete", file, as_json)
+
+
 @links.command("restore", epilog="Example: boltlink links restore sale")
 @click.argument("slug")
 @DOMAIN
@@ -156,6 +180,30 @@ def restore_link(slug: str, domain: str, as_json: bool) -> None:
     """Bring a deleted link back, with its statistics."""
     link = Client().call("POST", path_of("links", slug) + "/restore", params=query_of(domain))
     say(as_json, link, f"{link['short_url']} restored")
+
+
+def _send_rows(method: str, path: str, file: Path, as_json: bool) -> None:
+    """Sends a file's rows in batches. Raises CliError when a line is none, and at the end when rows were refused."""
+    try:
+        rows = [json.loads(line) for line in file.read_bytes().splitlines() if line.strip()]
+    except ValueError as error:
+        raise CliError(f"{file}: not one JSON object a line ({error})") from error
+    except OSError as error:
+        raise CliError(f"{file}: cannot be read ({error.strerror})") from error
+    client, refused = Client(), 0
+    for start in range(0, len(rows), ROWS_MAX):
+        answer = client.call(method, path, json={"links": rows[start : start + ROWS_MAX]})
+        for number, result in enumerate(answer["results"], start + 1):
+            if as_json:
+                click.echo(json.dumps(result))
+            if "errors" in result:
+                refused += 1
+                reasons = "; ".join(f"{error['field']} {error['message']}".strip() for error in result["errors"])
+                click.echo(f"row {number}: {reasons}", err=True)
+    if refused:
+        raise CliError(f"{refused} of {len(rows)} rows were refused")
+    if not as_json:
+        click.echo(f"{len(rows)} done")
 
 
 def _change(slug: str, domain: str, change: dict[str, Any], if_version: int | None = None) -> Any:

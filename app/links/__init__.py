@@ -2,9 +2,10 @@
 
 from app.links.branches import BRANCH_BYTES_MAX, RULES_MAX, VARIANTS_MAX, WEIGHT_MAX, Parameter, Rule, Variant, When
 from app.links.cache import CHANNEL, LinkCache, decode_message, encode_message
-from app.links.catalog import Catalog
+from app.links.catalog import Catalog, Existing
 from app.links.changes import ChangeFeed, HistoryLostError
 from app.links.domains import DOMAINS, Domain, DomainError, DomainStore, DomainWatch, normalise_domain
+from app.links.labels import PLAIN_CODE
 from app.links.listing import ORDERS, Listing, ListingError, Page, Place, Wanted
 from app.links.model import Cached, CachedLink, Link, LinkState, StoredLink, join_key, split_key
 from app.links.noting import Tell, WriteNotes
@@ -22,6 +23,7 @@ __all__ = [
     "INDEXES",
     "LINKS",
     "ORDERS",
+    "PLAIN_CODE",
     "RULES_MAX",
     "VARIANTS_MAX",
     "WEIGHT_MAX",
@@ -33,6 +35,7 @@ __all__ = [
     "DomainError",
     "DomainStore",
     "DomainWatch",
+    "Existing",
     "HasherBusyError",
     "HistoryLostError",
     "Link",

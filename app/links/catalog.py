@@ -10,25 +10,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from redis.exceptions import RedisError
 
 from app.links.cache import LinkCache
-from app.links.model import Cached, Link
-from app.links.noting import Tell
+from app.links.model import Cached, Link, LinkState
+from app.links.noting import Tell, Write
 from app.links.rows import branch_fields, derived_fields
-from app.links.slugs import check_slug, make_slug
-from app.links.storage import LinkStore, SlugTakenError
+from app.links.slugs import check_slug, make_slug, seeded
+from app.links.storage import LinkStore, SameTakenError, SlugTakenError
 from app.links.targets import normalise_target
+from app.links.tombstones import bury_fields
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "Existing"]
 
 TRIES_MAX = 8  # at 100 million links a try in 20,000 collides; eight in a row mean that something else is wrong
 ANNOUNCE_S = 1.0  # a Redis that hangs must not hold up a change that MongoDB already has
 ANNOUNCE_MAX = 1_000  # links in one pipeline
 LINK_ID_BITS = 63
+_NEW = Exception("not stored yet")
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """A link that was there already, in place of one that `is_only`."""
+
+    link: Link
 
 
 class Catalog:
@@ -78,16 +88,25 @@ class Catalog:
         result = (await self.create_many([link], [slug is None]))[0]
         if isinstance(result, Exception):
             raise result
-        return result
+        return result.link if isinstance(result, Existing) else result
 
-    def draft(self, *, target: str, slug: str | None = None, domain: str = "", **fields: Any) -> Link:
-        """A link that is not stored yet; target and slug were checked, and without a slug one is made."""
+    def draft(
+        self, *, target: str, slug: str | None = None, domain: str = "", seed: bytes | None = None, **fields: Any
+    ) -> Link:
+        """A link that is not stored yet; target and slug were checked, and without a slug one is made.
+
+        Args:
+            seed: the same for a wish that is made once more, after nobody knows what became of it: if its link was
+                stored, `create_many` gives that one.
+        """
         now_ms = self._now_ms()
+        randbelow = self._randbelow if seed is None else seeded(seed)
+        number = self._randbits(LINK_ID_BITS) if seed is None else randbelow(2**LINK_ID_BITS)
         return Link(
             domain=domain,
-            slug=make_slug(self._randbelow) if slug is None else slug,
+            slug=make_slug(randbelow) if slug is None else slug,
             target=target,
-            link=self._randbits(LINK_ID_BITS) | 1,
+            link=number | 1,
             version=now_ms,
             created=now_ms // 1000,
             **fields,
@@ -95,23 +114,68 @@ class Catalog:
 
     async def create_many(
         self, drafts: Sequence[Link], may_rename: Sequence[bool], tell: Tell = None
-    ) -> list[Link | Exception]:
+    ) -> list[Link | Existing | Exception]:
         """Stores drafts in one write: for each the link, or why it was not stored.
+
+        A draft that `is_only` is not stored where a link exists that does the same.
 
         Args:
             drafts: links of `draft`.
             may_rename: whether the slug was made rather than chosen, so that another one will do as well.
             tell: makes the note of each, which is stored with it.
         """
-        results = await self.store.insert_many(drafts, tell)
-        for _ in range(TRIES_MAX - 1):
-            taken = [n for n, result in enumerate(results) if may_rename[n] and isinstance(result, SlugTakenError)]
-            if not taken:
+        results: list[Link | Existing | Exception] = [SameTakenError() if draft.is_only else _NEW for draft in drafts]
+        slugs = [draft.slug for draft in drafts]
+        for _ in range(TRIES_MAX):
+            await self._find_same(drafts, results)
+            wanted = [n for n, result in enumerate(results) if result is _NEW or isinstance(result, SameTakenError)]
+            if not wanted:
                 break
-            again = [msgspec.structs.replace(drafts[n], slug=make_slug(self._randbelow)) for n in taken]
-            for n, result in zip(taken, await self.store.insert_many(again, tell), strict=True):
+            asked = [msgspec.structs.replace(drafts[n], slug=slugs[n]) for n in wanted]
+            for n, result in zip(wanted, await self.store.insert_many(asked, tell), strict=True):
                 results[n] = result
+                if may_rename[n] and isinstance(result, SlugTakenError):
+                    results[n], slugs[n] = _NEW, make_slug(self._randbelow)
         await self._announce([result for result in results if isinstance(result, Link)])
+        return [SlugTakenError(drafts[n].key) if result is _NEW else result for n, result in enumerate(results)]
+
+    async def _find_same(self, drafts: Sequence[Link], results: list[Link | Existing | Exception]) -> None:
+        """Puts what exists in the place of those of whom only one may be."""
+        asked = [n for n, result in enumerate(results) if isinstance(result, SameTakenError)]
+        found = await asyncio.gather(*(self.store.find_same(drafts[n]) for n in asked))
+        for n, link in zip(asked, found, strict=True):
+            if link is not None:
+                results[n] = Existing(link)
+
+    async def change_many(
+        self, changes: Sequence[tuple[Link, dict[str, Any]]], tells: Sequence[Tell]
+    ) -> list[Link | None]:
+        """As `change`, of different links in one write; targets went through `check_target`."""
+        now_ms = self._now_ms()
+        stored = [stored_change(link, fields) for link, fields in changes]
+        return await self._write_many(changes, stored, tells, now_ms)
+
+    async def delete_many(self, links: Sequence[Link], tell: Tell = None) -> list[Link | None]:
+        """As `delete`, of different links in one write; None for one that is not at its version any more."""
+        now_ms = self._now_ms()
+        fields = {"state": LinkState.DELETED, "deleted": now_ms // 1000}
+        stored = [bury_fields(link, now_ms) for link in links]
+        return await self._write_many([(link, fields) for link in links], stored, [tell] * len(links), now_ms)
+
+    async def _write_many(
+        self,
+        changes: Sequence[tuple[Link, dict[str, Any]]],
+        stored: Sequence[dict[str, Any]],
+        tells: Sequence[Tell],
+        now_ms: int,
+    ) -> list[Link | None]:
+        writes = []
+        for (link, fields), row, tell in zip(changes, stored, tells, strict=True):
+            after = msgspec.structs.replace(link, **fields, version=max(link.version + 1, now_ms))
+            writes.append(Write(link.version, row, after, tell))
+        done = await self.store.change_many(writes)
+        results = [write.after if write.after.key in done else None for write in writes]
+        await self._announce([link for link in results if link is not None])
         return results
 
     async def delete(self, key: str, *, version: int | None = None, tell: Tell = None) -> Link | None:

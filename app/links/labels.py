@@ -18,10 +18,10 @@ import hashlib
 
 from app.links.model import Link, LinkState
 
-__all__ = ["LIVING", "domain_label", "labels_of", "owner_label", "same_as", "state_label", "tag_label"]
+__all__ = ["LIVING", "PLAIN_CODE", "domain_label", "labels_of", "owner_label", "same_as", "state_label", "tag_label"]
 
 LIVING = "*"
-PLAIN_CODE = 302
+PLAIN_CODE = 302  # what a link answers with unless it says otherwise
 
 
 def domain_label(domain: str) -> str:

@@ -104,7 +104,12 @@ class StoredLink(msgspec.Struct, kw_only=True):
 
 
 class Link(StoredLink, kw_only=True):
-    """One link with everything that is known of it; `deleted` is when it was, Unix seconds."""
+    """One link with everything that is known of it.
+
+    Attributes:
+        deleted: when it was, Unix seconds.
+        is_only: of a draft: no other one of the same wish shall be made beside it. Not stored.
+    """
 
     domain: str
     slug: str
@@ -116,6 +121,7 @@ class Link(StoredLink, kw_only=True):
     visits: int = 0
     clicks: int = 0
     deleted: int | None = None
+    is_only: bool = False
 
     @property
     def key(self) -> str:

@@ -8,21 +8,33 @@ May import: pymongo, `rows`, stores.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from pymongo import ReturnDocument
+from bson.int64 import Int64
+from pymongo import ReturnDocument, UpdateOne
 
-from app.links.model import Link
+from app.links.model import Link, LinkState
 from app.links.rows import from_row, to_row
 from app.stores import Database, Session, transact
 
-__all__ = ["LINKS", "NotedLinks", "Tell", "WriteNotes"]
+__all__ = ["LINKS", "NotedLinks", "Tell", "Write", "WriteNotes"]
 
 LINKS = "links"
 #: Makes the note of a change from the link as it is stored then; None: nothing is told.
 Tell = Callable[[Link], Mapping[str, Any]] | None
 #: Writes notes within a transaction.
 WriteNotes = Callable[[Sequence[Mapping[str, Any]], Session], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One of many changes: fields to set, or to take away where None, of a link at `version`; `after` is it then."""
+
+    version: int
+    fields: Mapping[str, Any]
+    after: Link
+    tell: Tell
 
 
 class NotedLinks:
@@ -47,6 +59,22 @@ class NotedLinks:
 
         return await transact(self._database, work)
 
+    async def update_many(self, writes: Sequence[Write]) -> set[str]:
+        """Changes all links that are at their version; their keys."""
+
+        async def work(session: Session) -> set[str]:
+            query = {"_id": {"$in": [write.after.key for write in writes]}, "state": {"$ne": LinkState.DELETED.value}}
+            found = self._links.find(query, {"version": 1}, session=session)
+            versions = {row["_id"]: row["version"] async for row in found}
+            # What another changes after this read conflicts with this write, and the transaction begins again.
+            done = [write for write in writes if versions.get(write.after.key) == write.version]
+            if done:
+                await self._links.bulk_write([_update_of(write) for write in done], ordered=False, session=session)
+                await self._note([(write.after, write.tell) for write in done], session)
+            return {write.after.key for write in done}
+
+        return await transact(self._database, work)
+
     async def insert(self, told: Sequence[tuple[Link, Tell]]) -> None:
         """Inserts all links; raises BulkWriteError when the key or id of one is known, and then inserts none."""
 
@@ -62,3 +90,10 @@ class NotedLinks:
         if notes:
             assert self._write_notes is not None
             await self._write_notes(notes, session)
+
+
+def _update_of(write: Write) -> UpdateOne:
+    fields = {name: value for name, value in write.fields.items() if value is not None}
+    gone = dict.fromkeys(write.fields.keys() - fields, "")
+    update = {"$set": {**fields, "version": Int64(write.after.version)}}
+    return UpdateOne({"_id": write.after.key}, {**update, "$unset": gone} if gone else update)

@@ -26,11 +26,13 @@ DERIVED = ("labels", "terms", "same", "once")
 def to_row(link: Link) -> dict[str, Any]:
     """The document of a link."""
     row: dict[str, Any] = {name: value for name, value in msgspec.structs.asdict(link).items() if value is not None}
-    del row["domain"], row["slug"], row["rules"], row["variants"]
+    del row["domain"], row["slug"], row["rules"], row["variants"], row["is_only"]
     row.update(_id=link.key, link=Int64(link.link), version=Int64(link.version), state=link.state.value)
     if link.rules or link.variants:
         row.update(branch_fields(link.rules, link.variants))
     row |= {name: value for name, value in derived_fields(link).items() if value is not None}
+    if link.is_only:
+        row["once"] = row["same"]
     return row
 
 

@@ -5,12 +5,14 @@ May import: settings.
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import re
 from collections.abc import Callable
 
 from app.settings import RESERVED_SEGMENTS
 
-__all__ = ["SLUG_LENGTH", "SlugError", "check_slug", "make_slug"]
+__all__ = ["SLUG_LENGTH", "SlugError", "check_slug", "make_slug", "seeded"]
 
 #: No 0 O 1 l I: what is read from paper or over the phone is typed right.
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -29,6 +31,17 @@ def make_slug(randbelow: Callable[[int], int], length: int = SLUG_LENGTH) -> str
         slug = "".join(ALPHABET[randbelow(len(ALPHABET))] for _ in range(length))
         if slug.lower() not in RESERVED_SEGMENTS:
             return slug
+
+
+def seeded(seed: bytes) -> Callable[[int], int]:
+    """A stand-in for `secrets.randbelow` that says the same for the same seed, which nobody else knows."""
+    counter = itertools.count()
+
+    def randbelow(most: int) -> int:
+        digest = hashlib.blake2b(seed + next(counter).to_bytes(8, "big"), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % most
+
+    return randbelow
 
 
 def check_slug(slug: str) -> str:

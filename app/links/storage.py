@@ -16,17 +16,17 @@ from typing import Any, NamedTuple
 import msgspec
 from bson.int64 import Int64
 from pymongo import ASCENDING, DESCENDING, IndexModel
-from pymongo.errors import BulkWriteError, ExecutionTimeout, PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, ExecutionTimeout, PyMongoError
 
-from app.links.labels import domain_label
+from app.links.labels import domain_label, same_as
 from app.links.listing import Listing, ListingError, Page, Place
 from app.links.model import Link, LinkState, StoredLink
-from app.links.noting import LINKS, NotedLinks, Tell, WriteNotes
+from app.links.noting import LINKS, NotedLinks, Tell, Write, WriteNotes
 from app.links.rows import from_row, set_fields, to_row
 from app.links.tombstones import DELETED_INDEX, Tombstones, free_query
 from app.stores import Database
 
-__all__ = ["INDEXES", "LINKS", "LinkStore", "SlugTakenError"]
+__all__ = ["INDEXES", "LINKS", "LinkStore", "SameTakenError", "SlugTakenError"]
 
 INDEXES = [
     IndexModel([("link", ASCENDING)], unique=True),
@@ -37,6 +37,8 @@ INDEXES = [
         partialFilterExpression={"expires": {"$exists": True}},
     ),
     IndexModel([("terms", ASCENDING), ("created", DESCENDING), ("_id", DESCENDING)]),
+    IndexModel([("same", ASCENDING)], sparse=True),
+    IndexModel([("once", ASCENDING)], sparse=True, unique=True),
     DELETED_INDEX,
 ]
 BATCH_MAX = 1_000  # rows of one write
@@ -44,6 +46,7 @@ WRITES_MAX = 2  # inserts under way at once: what comes meanwhile shares the nex
 INSERTS_MAX = 8  # times that a write is tried while others take its keys
 COUNT_MAX = 10_000
 LIST_MS = 1_000  # a list that takes longer finds too little among too many
+_UNIQUE = ("_id", "link", "once")
 #: What a redirect needs; titles, notes and tags stay in MongoDB.
 _REDIRECT_FIELDS = {
     **dict.fromkeys(("link", "target", "state", "version", "starts", "expires", "max_visits"), 1),
@@ -57,6 +60,10 @@ class SlugTakenError(Exception):
     def __init__(self, key: str) -> None:
         super().__init__(f"{key} is taken")
         self.key = key
+
+
+class SameTakenError(Exception):
+    """Another draft that wishes to be the only one of its kind was stored first."""
 
 
 class _Wish(NamedTuple):
@@ -90,6 +97,18 @@ class LinkStore:
     async def get(self, key: str) -> Link | None:
         """One link with all its fields; None when there is none or it is deleted."""
         row = await self._links.find_one({"_id": key, "state": {"$ne": LinkState.DELETED.value}})
+        return None if row is None else from_row(row)
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Link]:
+        """Those of the keys that are living links, in one query."""
+        found = self._links.find({"_id": {"$in": list(keys)}, "state": {"$ne": LinkState.DELETED.value}})
+        return {row["_id"]: from_row(row) for row in await found.to_list()}
+
+    async def find_same(self, draft: Link) -> Link | None:
+        """An active link of the same domain and owner that does what the draft would do."""
+        same = same_as(draft)
+        assert same is not None
+        row = await self._links.find_one({"same": Int64(same), "target": draft.target, "owner": draft.owner})
         return None if row is None else from_row(row)
 
     async def page(self, listing: Listing, *, limit: int, after: Place | None = None) -> Page:
@@ -164,6 +183,10 @@ class LinkStore:
             query["version"] = version
         return await self._noted.update(query, set_fields(fields, now_ms), tell)
 
+    async def change_many(self, writes: Sequence[Write]) -> set[str]:
+        """As `change`, of different links at once; the keys of those that were at their version."""
+        return await self._noted.update_many(writes) if writes else set()
+
     def _flush(self) -> None:
         while self._waiting and len(self._tasks) < WRITES_MAX:
             batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
@@ -181,7 +204,7 @@ class LinkStore:
             for wish in new:
                 _settle(wish, wish.link)
             for wish in known:
-                _settle(wish, await self._take_over(wish) or SlugTakenError(wish.link.key))
+                _settle(wish, await self._outcome(wish))
         except Exception as error:
             for wish in batch:
                 _settle(wish, error)
@@ -201,14 +224,32 @@ class LinkStore:
         return new, known
 
     async def _part(self, batch: list[_Wish]) -> tuple[list[_Wish], list[_Wish]]:
-        """Those whose keys nobody has, each key once, and the others."""
-        rows = self._links.find({"_id": {"$in": [wish.link.key for wish in batch]}}, {"_id": 1})
-        seen = {row["_id"] async for row in rows}
+        """Those of whose unique fields nobody has any, each value once, and the others."""
+        clauses: list[dict[str, Any]] = []
+        for name in _UNIQUE:
+            values = [value for wish in batch if (value := _unique(wish.link)[name]) is not None]
+            clauses += [{name: {"$in": values}}] if values else []
+        rows = await self._links.find({"$or": clauses}, dict.fromkeys(_UNIQUE, 1)).to_list()
+        seen = {(name, row[name]) for row in rows for name in _UNIQUE if name in row}
         parts: tuple[list[_Wish], list[_Wish]] = ([], [])
         for wish in batch:
-            parts[wish.link.key in seen].append(wish)
-            seen.add(wish.link.key)
+            own = {(name, value) for name, value in _unique(wish.link).items() if value is not None}
+            parts[bool(own & seen)].append(wish)
+            seen |= own
         return parts
+
+    async def _outcome(self, wish: _Wish) -> Link | Exception:
+        """What comes of a wish of whose unique fields another link has one."""
+        # An id was never used before, unless this is the same wish once more: then what it made is what it gets.
+        made = await self._links.find_one({"link": Int64(wish.link.link)})
+        if made is not None:
+            return from_row(made)
+        if wish.link.is_only and await self._links.find_one({"once": _unique(wish.link)["once"]}) is not None:
+            return SameTakenError()
+        try:
+            return await self._take_over(wish) or SlugTakenError(wish.link.key)
+        except DuplicateKeyError:  # on `once`, by one that came in between
+            return SameTakenError()
 
     async def _take_over(self, wish: _Wish) -> Link | None:
         """Puts a link in place of a tombstone, with a higher version; None while the key is another link's."""
@@ -221,6 +262,12 @@ class LinkStore:
         ]
         query = free_query(link.key, link.created, self.tombstones.kept_s)
         return await self._noted.update(query, update, wish.tell)
+
+
+def _unique(link: Link) -> dict[str, Any]:
+    """What no other link may have, as it is stored; None for what it need not have."""
+    same = same_as(link) if link.is_only else None
+    return {"_id": link.key, "link": Int64(link.link), "once": None if same is None else Int64(same)}
 
 
 def _settle(wish: _Wish, result: Link | Exception) -> None:

@@ -21,7 +21,7 @@ from app.links.model import Link, LinkState
 from app.links.noting import NotedLinks, Tell
 from app.links.rows import DERIVED, derived_fields, from_row, set_fields
 
-__all__ = ["DELETED_INDEX", "NotKeptError", "Tombstones", "bury_update", "free_query"]
+__all__ = ["DELETED_INDEX", "NotKeptError", "Tombstones", "bury_fields", "free_query"]
 
 FORGOTTEN_MAX = 1_000  # of one write
 RESTORES_MAX = 4  # times that it is tried while the tombstone changes
@@ -34,12 +34,15 @@ class NotKeptError(Exception):
 
 
 def bury_update(now_ms: int) -> list[dict[str, Any]]:
-    """The update that deletes a living link."""
-    last = {"$literal": now_ms // 1000}
-    return [
-        {"$set": {"was": "$state", "deleted": last}},
-        *set_fields({"state": LinkState.DELETED.value, **dict.fromkeys(DERIVED)}, now_ms),
-    ]
+    """The update that deletes a living link, whatever its state."""
+    gone = {"state": LinkState.DELETED.value, "deleted": now_ms // 1000, **dict.fromkeys(DERIVED)}
+    return [{"$set": {"was": "$state"}}, *set_fields(gone, now_ms)]
+
+
+def bury_fields(link: Link, now_ms: int) -> dict[str, Any]:
+    """The same as fields, for a link whose state is known."""
+    deleted = {"state": LinkState.DELETED.value, "was": link.state.value, "deleted": now_ms // 1000}
+    return {**deleted, **dict.fromkeys(DERIVED)}
 
 
 def free_query(key: str, now_s: int, kept_s: int) -> dict[str, Any]:

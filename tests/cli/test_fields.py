@@ -103,6 +103,32 @@ def test_links_of_a_domain_are_reached_by_its_name(with_stores: With) -> None:
     with_stores(scenario)
 
 
+def test_many_links_are_changed_deleted_and_one_restored(with_stores: With, tmp_path: Path) -> None:
+    changes, old = tmp_path / "changes.jsonl", tmp_path / "old.jsonl"
+    changes.write_text('{"slug": "a", "title": "A"}\n\n{"slug": "none", "title": "N"}\n')
+    old.write_text('{"slug": "a"}\n{"slug": "b"}\n')
+
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            environ = environ_of(api)
+            for slug in ("a", "b"):
+                await api.make(slug)
+            changed = await boltlink("links", "change-many", str(changes), environ=environ)
+            assert changed.status == 1
+            assert changed.err == "row 2: slug There is no such link.\nboltlink: 1 of 2 rows were refused\n"
+            assert (await api.client.get("/api/v1/links/a")).json()["title"] == "A"
+            gone = await boltlink("links", "delete-many", str(old), "--yes", environ=environ)
+            assert (gone.status, gone.out) == (0, "2 done\n")
+            listed = await boltlink("links", "list", "--state", "deleted", "--count", environ=environ)
+            assert "2 in all" in listed.out
+            back = await boltlink("links", "restore", "a", environ=environ)
+            assert back.out.endswith("/a restored\n")
+            again = await boltlink("shorten", TARGET, "--find-existing", environ=environ)
+            assert again.out.endswith("/a\n")
+
+    with_stores(scenario)
+
+
 def test_links_are_searched_and_ordered(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         async with serve(stores) as api:
