@@ -20,7 +20,7 @@ from msgspec import UNSET, Meta, UnsetType
 from tornado import web
 
 from app.api.fields import DomainField, SlugField
-from app.api.links import CHANGES_MAX, INT64_MAX, NO_LINK, LinkBase, LinkView, view
+from app.api.links import CHANGES_MAX, INT64_MAX, NO_LINK, UNDER_WAY, LinkBase, LinkView, view
 from app.api.notes import tell_changed, tell_created, tell_deleted
 from app.api.operation import Answer, operation
 from app.api.problems import FieldError, decode_object, field_errors, wrong_fields
@@ -134,7 +134,7 @@ class BatchBase(LinkBase):
 class BatchHandler(BatchBase):
     """Makes and changes links."""
 
-    @operation({200: Answer(RowResults)}, body=NewLinks, is_repeatable=True)
+    @operation({200: Answer(RowResults)}, body=NewLinks, refuses={409: UNDER_WAY}, is_repeatable=True)
     async def post(self) -> None:
         """Make many links.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["HEADERS", "IF_MATCH", "IF_NONE_MATCH", "REQUEST_ID", "header", "header_ref"]
+__all__ = ["HEADERS", "IDEMPOTENCY_KEY", "IF_MATCH", "IF_NONE_MATCH", "REQUEST_ID", "header", "header_ref"]
 
 Json = dict[str, Any]
 
@@ -66,6 +66,12 @@ IF_MATCH = _header_parameter(
     pattern='^(\\*|(W/)?"[0-9]{1,18}")$',
 )
 IF_NONE_MATCH = _header_parameter("If-None-Match", "304 if it is still this: an `ETag`.", '"1764111600000"')
+IDEMPOTENCY_KEY = _header_parameter(
+    "Idempotency-Key",
+    "The same when a request is sent again within a day: it is done once, and its answer given again.",
+    "order-4711",
+    pattern="^[!-~]{1,255}$",
+)
 REQUEST_ID = _header_parameter(
     "X-Request-Id", "Your own id for this request, which answer and log then carry; see there.", "order-4711"
 )

@@ -37,6 +37,7 @@ from app.links import (
 __all__ = ["LinkBase", "LinkHandler", "LinkView", "LinksHandler", "RestoreHandler", "view"]
 
 NO_LINK = "There is no such link."
+UNDER_WAY = "The first request with the same `Idempotency-Key` is under way."
 CHANGES_MAX = 4  # times that a change is tried while others change the same link
 INT64_MAX = 2**63 - 1  # MongoDB's widest whole number
 _ETAG = re.compile(r'(?:W/)?"(\d{1,19})"')
@@ -155,7 +156,7 @@ class LinksHandler(LinkBase):
             201: Answer(LinkView, headers=("Location", "ETag")),
         },
         body=NewLink,
-        refuses={409: "The slug is taken, or the first request with the same `Idempotency-Key` is under way."},
+        refuses={409: f"The slug is taken. {UNDER_WAY}"},
         is_repeatable=True,
     )
     async def post(self) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
-from app.api.headers import HEADERS, IF_MATCH, IF_NONE_MATCH, REQUEST_ID, header, header_ref
+from app.api.headers import HEADERS, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, REQUEST_ID, header, header_ref
 from app.api.operation import Answer, Operation, operation_of
 from app.api.parameters import PATH_PARAMETERS
 from app.api.problems import PROBLEM_MEDIA, ProblemDocument
@@ -57,7 +57,7 @@ def make_document(routes: Routes) -> Json:
         "paths": {path: _path_item(path, handler, schemas) for path, handler in routes},
         "components": {
             "schemas": schemas.components,
-            "parameters": {told["name"]: told for told in (IF_MATCH, IF_NONE_MATCH, REQUEST_ID)},
+            "parameters": {told["name"]: told for told in (IF_MATCH, IF_NONE_MATCH, IDEMPOTENCY_KEY, REQUEST_ID)},
             "headers": {name: header(name) for name in HEADERS},
             "responses": {str(status): _problem(status, says, schemas) for status, says in REFUSALS.items()},
             "securitySchemes": {
@@ -221,6 +221,7 @@ def _group(path: str) -> str:
 def _header_parameters(method: str, declared: Operation) -> Iterable[Json]:
     told = [
         *([IF_MATCH] if declared.is_conditional else []),
+        *([IDEMPOTENCY_KEY] if declared.is_repeatable else []),
         *([IF_NONE_MATCH] if method == "get" else []),
         REQUEST_ID,
     ]
