@@ -1,6 +1,7 @@
 """Who may call the API, and who changed what."""
 
 from app.accounts.audit import AUDIT, AUDIT_INDEXES, SYSTEM, WHATS, AuditLog, AuditSearch, Author, Note, time_of
+from app.accounts.callers import NOBODY, Bounds, Caller, Scope
 from app.accounts.keys import KEY_INDEXES, KEYS, ApiKey, KeyRing, hash_key, make_key
 
 #: Collection -> its indexes.
@@ -10,14 +11,18 @@ __all__ = [
     "AUDIT",
     "INDEXES",
     "KEYS",
+    "NOBODY",
     "SYSTEM",
     "WHATS",
     "ApiKey",
     "AuditLog",
     "AuditSearch",
     "Author",
+    "Bounds",
+    "Caller",
     "KeyRing",
     "Note",
+    "Scope",
     "hash_key",
     "make_key",
     "time_of",

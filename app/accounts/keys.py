@@ -1,8 +1,9 @@
-"""API keys: made, checked, revoked. The key itself is shown once and never stored; its SHA-256 is its `_id`.
+"""API keys: made, checked, used, revoked. The key itself is shown once and never stored; its SHA-256 is its `_id`.
 
 In: keys as requests carry them. Out: who is calling, or nobody; a note of each change in the audit log. A key has 256
 random bits, so a fast hash is enough and a look-up by the hash tells an attacker nothing through its timing.
-May import: audit, stores.
+A key that was stored without scopes is from before there were any, and has all rights. When a key was used is written
+behind a request, once in USED_S. May import: audit, callers, stores.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from pymongo import DESCENDING, IndexModel
+from pymongo.errors import PyMongoError
 
 from app.accounts.audit import SYSTEM, AuditLog, Author
+from app.accounts.callers import Bounds, Caller, Scope
 from app.stores import Database, Session, transact
 
 __all__ = ["KEYS", "KEY_INDEXES", "ApiKey", "KeyRing", "hash_key", "make_key"]
@@ -26,17 +30,33 @@ KEY_MARK = "blk_"  # so that a leaked key is recognised by people and scanners
 PREFIX_CHARACTERS = 8
 CACHE_S = 1.0  # a revoked key is refused everywhere within this time
 CACHE_MAX = 1_000
+USED_S = 60  # `used` is as exact as this
 LIST_MAX = 1_000
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as stored: `id` is its SHA-256 in hex, `created` and `revoked` Unix seconds."""
+    """A key as stored: `id` is its SHA-256 in hex; all times are Unix seconds, `used` to the minute.
+
+    `domain`, `tag` and `own` narrow its rights, as `Bounds` says.
+    """
 
     id: str
     name: str
     prefix: str
     created: int
     revoked: int | None = None
+    scopes: tuple[Scope, ...] = (Scope.ADMIN,)
+    domain: str | None = None
+    tag: str = ""
+    own: bool = False
+    expires: int | None = None
+    used: int | None = None
+
+    def caller(self) -> Caller:
+        """Who calls with it."""
+        bounds = Bounds(domain=self.domain, tag=self.tag, owner=self.id if self.own else "")
+        scopes = frozenset(self.scopes)
+        return Caller(who=f"key:{self.id}", owner=self.id, scopes=scopes, bounds=bounds, expires=self.expires)
 
 
 def make_key(token: Callable[[int], str]) -> str:
@@ -62,6 +82,8 @@ class KeyRing:
         self._now_s = now_s
         self._known: dict[str, tuple[float, ApiKey]] = {}
         self._flights: dict[str, asyncio.Task[ApiKey | None]] = {}
+        self._noted: dict[str, int] = {}  # when a key's use was last written from here
+        self._writing: set[asyncio.Task[None]] = set()
 
     @property
     def known_count(self) -> int:
@@ -72,13 +94,13 @@ class KeyRing:
         """Whose key this is, if it was found within CACHE_S; else None, and it is forgotten."""
         digest = hash_key(key)
         until, found = self._known.get(digest, (0.0, None))
-        if found is not None and self._monotonic() < until:
+        if found is not None and self._monotonic() < until and self._is_in_time(found):
             return found
         self._known.pop(digest, None)
         return None
 
     async def find(self, key: str, admit: Callable[[], Awaitable[Any]] | None = None) -> ApiKey | None:
-        """Whose key this is; None for an unknown or revoked one. Known keys are remembered for CACHE_S.
+        """Whose key this is; None for an unknown, revoked or expired one. Known keys are remembered for CACHE_S.
 
         The same key is looked up once for all who ask at the same time. `admit` is awaited before that; what it raises
         is raised to all of them.
@@ -100,16 +122,45 @@ class KeyRing:
         if row is None:
             return None
         found = _from_row(row)
+        if not self._is_in_time(found):
+            return None
         if len(self._known) >= CACHE_MAX:
             self._known.clear()
         self._known[digest] = (self._monotonic() + CACHE_S, found)
         return found
 
-    async def add(self, key: str, name: str, author: Author = SYSTEM) -> ApiKey:
-        """Stores a key; one that is known stays as it is, so a revoked key is never given life again."""
+    def _is_in_time(self, key: ApiKey) -> bool:
+        return key.expires is None or self._now_s() < key.expires
+
+    def note_use(self, key: ApiKey) -> None:
+        """Has it written that a key is used now, unless it was within USED_S; nobody waits for it."""
+        now_s = self._now_s()
+        if now_s - max(key.used or 0, self._noted.get(key.id, 0)) < USED_S:
+            return
+        if len(self._noted) >= CACHE_MAX:
+            self._noted.clear()
+        self._noted[key.id] = now_s
+        task = asyncio.get_running_loop().create_task(self._write_use(key.id, now_s))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write_use(self, digest: str, now_s: int) -> None:
+        is_older = [{"used": None}, {"used": {"$lte": now_s - USED_S}}]
+        with suppress(PyMongoError):  # the next use is written
+            await self._keys.update_one({"_id": digest, "$or": is_older}, {"$set": {"used": now_s}})
+
+    async def add(self, key: str, name: str, author: Author = SYSTEM, **rights: Any) -> ApiKey:
+        """Stores a key; one that is known stays as it is, so a revoked key is never given life again.
+
+        Args:
+            rights: `scopes` (all rights by default), `domain`, `tag`, `own`, `expires`, as `ApiKey` has them.
+        """
         digest = hash_key(key)
-        fields = {"name": name, "prefix": key[:PREFIX_CHARACTERS], "created": self._now_s(), "revoked": None}
-        note = self._audit.note(author, "key.create", f"key:{digest}", new={"name": name})
+        made = ApiKey(id=digest, name=name, prefix=key[:PREFIX_CHARACTERS], created=self._now_s(), **rights)
+        fields = msgspec.to_builtins(made)
+        del fields["id"]
+        new = {"name": name, **msgspec.to_builtins(rights)}
+        note = self._audit.note(author, "key.create", f"key:{digest}", new=new)
 
         async def work(session: Session) -> None:
             query, update = {"_id": digest}, {"$setOnInsert": fields}

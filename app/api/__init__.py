@@ -9,19 +9,19 @@ from app.api.handler import Services
 from app.api.parameters import PATH_PARAMETERS
 from app.api.reference import Reference
 from app.api.repeats import INDEXES, REPEATS
-from app.api.routes import ROUTES
+from app.api.routes import NEEDS, ROUTES
 from app.api.system import NotFoundHandler
 
-__all__ = ["INDEXES", "REPEATS", "ROUTES", "Services", "make_application"]
+__all__ = ["INDEXES", "NEEDS", "REPEATS", "ROUTES", "Services", "make_application"]
 
 
 def make_application(services: Services, on_request: Callable[[str, int, float], None]) -> web.Application:
     """Tornado's Application; `on_request(route, status, seconds)` counts."""
     options = {"services": services}
     return web.Application(
-        [(path_regex(path), handler, options) for path, handler in ROUTES],
+        [(path_regex(path), handler, {**options, "needs": NEEDS[path]}) for path, handler in ROUTES],
         default_handler_class=NotFoundHandler,
-        default_handler_args=options,
+        default_handler_args={**options, "needs": {}},
         log_function=lambda handler: None,
         on_request=on_request,
         reference=Reference(ROUTES),

@@ -11,7 +11,7 @@ again as a single change would be, all of those together. May import: links.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from tornado import web
 
+from app.accounts import NOBODY
 from app.api.fields import DomainField, SlugField
 from app.api.links import CHANGES_MAX, INT64_MAX, NO_LINK, UNDER_WAY, LinkBase, LinkView, view
 from app.api.notes import tell_changed, tell_created, tell_deleted
@@ -97,7 +98,7 @@ class BatchBase(LinkBase):
         self._chunks: list[bytes] = []
         self._passwords_left = PASSWORDS_MAX
         await super().prepare()
-        if self.key is not None:
+        if self.caller is not NOBODY:
             self.request.connection.set_max_body_size(BODY_BYTES_MAX)  # type: ignore[union-attr]
 
     def data_received(self, chunk: bytes) -> None:
@@ -115,6 +116,11 @@ class BatchBase(LinkBase):
         if not isinstance(rows, list) or not 0 < len(rows) <= ROWS_MAX:
             raise wrong_fields([FieldError("links", f"must be an array of 1 to {ROWS_MAX} links")])
         return rows
+
+    async def find_links(self, wanted: Mapping[int, tuple[str, int | None]]) -> dict[str, Link]:
+        """Those of the named links that are the caller's to see, by key."""
+        found = await self.services.links.get_many([key for key, _ in wanted.values()])
+        return {key: link for key, link in found.items() if self.caller.sees(link)}
 
     def judge_password(self, reading: Reading) -> None:
         """Adds an error when too many rows have one."""
@@ -151,7 +157,7 @@ class BatchHandler(BatchBase):
         rows, results = self.rows(), dict[int, RowResult]()
         wanted = _read_which(rows, results, RowChange)
         for _ in range(CHANGES_MAX):
-            found = await self.services.links.get_many([key for key, _ in wanted.values()])
+            found = await self.find_links(wanted)
             changes: dict[int, tuple[Link, dict[str, Any]]] = {}
             for n, link in _at_version(wanted, found, results):
                 fields = await self._read_change(rows[n], link, n, results)
@@ -172,6 +178,7 @@ class BatchHandler(BatchBase):
     ) -> dict[str, Any] | None:
         wish = {name: value for name, value in row.items() if name not in ("slug", "domain", "version")}
         reading = read_change(wish, link, self.services.catalog.check_target)
+        self.judge_change(reading, link)
         self.judge_password(reading)
         if reading.errors:
             results[n] = _refusal(reading.errors)
@@ -199,7 +206,7 @@ class BatchHandler(BatchBase):
         results: list[RowResult | None] = []
         for n, row in enumerate(rows, first):
             reading = read_link(row, catalog.check_target)
-            await self.check_domain(reading)
+            await self.judge_new(reading)
             self.judge_password(reading)
             results.append(_refusal(reading.errors) if reading.errors else None)
             if not reading.errors:
@@ -223,7 +230,7 @@ class BatchDeleteHandler(BatchBase):
         rows, results = self.rows(), dict[int, RowResult]()
         wanted = _read_which(rows, results, Which)
         for _ in range(CHANGES_MAX):
-            found = await self.services.links.get_many([key for key, _ in wanted.values()])
+            found = await self.find_links(wanted)
             links = dict(_at_version(wanted, found, results))
             tell = tell_deleted(self.services.audit, self.author)
             done = await self.services.catalog.delete_many(list(links.values()), tell)

@@ -52,7 +52,6 @@ class DomainsHandler(Handler):
 
         Every process knows it within 5 seconds.
         """
-        assert self.key is not None
         wish = self.decode(NewDomain)
         try:
             name = normalise_domain(wish.name)
@@ -60,7 +59,7 @@ class DomainsHandler(Handler):
             raise wrong_fields([FieldError("name", str(error))]) from error
         if name == authority_of(self.services.settings.public_url)[0]:
             raise wrong_fields([FieldError("name", "is the default domain")])
-        domain = Domain(name=name, created=int(self.services.now_s()), owner=self.key.id)
+        domain = Domain(name=name, created=int(self.services.now_s()), owner=self.caller.owner)
         try:
             note = self.services.audit.note(self.author, "domain.create", f"domain:{name}")
             await self.services.domains.store.add(domain, note)
@@ -73,7 +72,9 @@ class DomainsHandler(Handler):
     @operation({200: Answer(DomainList)})
     async def get(self) -> None:
         """List all further domains."""
-        self.answer(DomainList([_view(domain) for domain in await self.services.domains.store.list()]))
+        domains = await self.services.domains.store.list()
+        bound = self.caller.bounds.domain
+        self.answer(DomainList([_view(domain) for domain in domains if bound is None or domain.name == bound]))
 
 
 class DomainHandler(Handler):

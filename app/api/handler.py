@@ -4,6 +4,7 @@ In: requests from Tornado's Application. Out: JSON, or problem+json with a reque
 Every answer carries `X-Request-Id`; the same id stands in the log line of a failure.
 
     before a handler runs    a preflight is answered; a key is asked for, of an address that has not failed too often;
+                             the right that the routing table names is asked for;
                              the request's `cost` is taken from what the key may do
 
 May import: accounts, agents, feed, limits, links, observe, stores.
@@ -25,7 +26,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from redis.exceptions import RedisError
 from tornado import web
 
-from app.accounts import ApiKey, AuditLog, Author, KeyRing
+from app.accounts import NOBODY, ApiKey, AuditLog, Author, Caller, KeyRing, Scope
 from app.agents import network_of
 from app.api.cors import allowed_origin, cors_fields, preflight_fields
 from app.api.operation import operation_of
@@ -90,14 +91,15 @@ class Handler(web.RequestHandler):
 
     is_public = False
     cost = 1
-    key: ApiKey | None = None
+    caller: Caller = NOBODY
     seed: bytes | None = None
     answered = b""
     is_unfinished = False
     _query: msgspec.Struct = NoQuery()
 
-    def initialize(self, services: Services) -> None:
+    def initialize(self, services: Services, needs: Mapping[str, Scope]) -> None:
         self.services = services
+        self._needs = needs
         self.request_id = secrets.token_hex(8)
 
     def set_default_headers(self) -> None:
@@ -121,8 +123,11 @@ class Handler(web.RequestHandler):
             self._answer_preflight()
             return
         if not self.is_public:
-            self.key = await self._caller()
-            await self._pay(self.key)
+            key = await self._find_key()
+            self.caller = key.caller()
+            await self._pay()
+            self._check_right()
+            self.services.keys.note_use(key)
         declared = operation_of(type(self), self.request.method)
         if declared is not None:
             self._query = read_query(self.request.query_arguments, declared.query, is_strict=not self.is_public)
@@ -139,7 +144,7 @@ class Handler(web.RequestHandler):
         self.set_status(HTTPStatus.NO_CONTENT)
         self.finish()
 
-    async def _caller(self) -> ApiKey:
+    async def _find_key(self) -> ApiKey:
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
         found = (self.services.keys.recall(token) or await self._look_up(token)) if token else None
@@ -166,12 +171,19 @@ class Handler(web.RequestHandler):
             await self.services.limiter.give_back(bucket)
         return found
 
-    async def _pay(self, key: ApiKey) -> None:
+    def _check_right(self) -> None:
+        """Refuses who lacks the right that the routing table names for this method (RFC 6750, 3.1)."""
+        need = self._needs.get("GET" if self.request.method == "HEAD" else self.request.method or "")
+        if need is not None and not self.caller.may(need):
+            headers = {"WWW-Authenticate": f'Bearer realm="boltlink", error="insufficient_scope", scope="{need}"'}
+            raise Problem(HTTPStatus.FORBIDDEN, f"This key has no right to this: it needs {need}.", headers=headers)
+
+    async def _pay(self) -> None:
         """Takes what this request costs from what the key may do, and says what is left."""
         rate = self.services.settings.api_rate
         if rate is None:
             return
-        bucket = Bucket(f"key:{key.id}", Rate(burst=rate * BURST_S, every_s=1 / rate))
+        bucket = Bucket(self.caller.who, Rate(burst=rate * BURST_S, every_s=1 / rate))
         grant = await self.services.quota.spend(bucket, self.cost)
         fields = {
             "RateLimit-Policy": f'"key";q={bucket.rate.burst};w={BURST_S}',
@@ -185,9 +197,8 @@ class Handler(web.RequestHandler):
     @property
     def author(self) -> Author:
         """Who the audit log names for what this request changes."""
-        assert self.key is not None
         address = self.request.remote_ip or "" if self.services.settings.audit_addresses else ""
-        return Author(f"key:{self.key.id}", self.request_id, address)
+        return Author(self.caller.who, self.request_id, address)
 
     def decode(self, kind: type[T]) -> T:
         """The body as `kind`; raises Problem."""
@@ -205,10 +216,9 @@ class Handler(web.RequestHandler):
         if key is None:
             await work()
             return
-        assert self.key is not None
         repeats = Repeats(self.services.database)
         request = f"{self.request.method} {self.request.uri}\n".encode() + self.body()
-        claim = await repeats.claim(self.key.id, key, request)
+        claim = await repeats.claim(self.caller.who, key, request)
         if isinstance(claim, Said):
             self._repeat(claim)
             return
@@ -265,9 +275,9 @@ class Handler(web.RequestHandler):
         return join_key(self.domain_named(domain), slug)
 
     async def find_link(self, key: str) -> Link:
-        """The living link of a key; raises Problem."""
+        """The living link of a key, if it is the caller's to see; raises Problem."""
         link = await self.services.links.get(key)
-        if link is None:
+        if link is None or not self.caller.sees(link):
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
         return link
 

@@ -117,13 +117,23 @@ def short_url(link: Link, public_url: str) -> str:
     return f"{scheme}://{link.domain}{f':{port}' if port else ''}/{link.slug}"
 
 
+BUSY = "Others are changing the same link all the time."
+
+
 class LinkBase(Handler):
     """What making and changing links share."""
 
-    async def check_domain(self, reading: Reading) -> None:
-        """Adds an error when the wished domain is none of this instance."""
+    async def judge_new(self, reading: Reading) -> None:
+        """Adds errors when the wished domain is none of this instance, or the link would be none of the caller's."""
         if reading.domain and not await self.services.domains.knows(reading.domain):
             reading.errors.append(FieldError("domain", "is no domain of this instance"))
+        faults = self.caller.faults(reading.domain, reading.fields.get("tags", []), self.caller.owner)
+        reading.errors += (FieldError(field, message) for field, message in faults)
+
+    def judge_change(self, reading: Reading, link: Link) -> None:
+        """Adds errors when a changed link would be none of the caller's any more."""
+        faults = self.caller.faults(link.domain, reading.fields.get("tags", link.tags), link.owner)
+        reading.errors += (FieldError(field, message) for field, message in faults)
 
     async def hash_password(self, password: str | UnsetType | None) -> dict[str, Any]:
         """What to store of a password, if anything is to change."""
@@ -138,9 +148,8 @@ class LinkBase(Handler):
 
     async def draft_of(self, reading: Reading, row: int = 0) -> Link:
         """A draft of what was read without errors; `row` is its number in the request."""
-        assert self.key is not None
         assert reading.target is not None
-        fields = {**reading.fields, **await self.hash_password(reading.password), "owner": self.key.id}
+        fields = {**reading.fields, **await self.hash_password(reading.password), "owner": self.caller.owner}
         seed = None if self.seed is None else self.seed + row.to_bytes(4, "big")
         return self.services.catalog.draft(
             target=reading.target, slug=reading.slug, domain=reading.domain, seed=seed, **fields
@@ -166,7 +175,7 @@ class LinksHandler(LinkBase):
     async def _make(self) -> None:
         catalog = self.services.catalog
         reading = read_link(self.decode_object(), catalog.check_target)
-        await self.check_domain(reading)
+        await self.judge_new(reading)
         if reading.errors:
             raise wrong_fields(reading.errors)
         tell = tell_created(self.services.audit, self.author)
@@ -190,7 +199,7 @@ class LinksHandler(LinkBase):
         """
         query = self.query(ListQuery)
         after = read_cursor(query.cursor)
-        listing = read_listing(query)
+        listing = read_listing(query, self.caller.bounds)
         try:
             page = await self.services.links.page(listing, limit=query.limit, after=after)
             count = await self.services.links.count(listing) if query.count else None
@@ -218,7 +227,7 @@ class LinkHandler(LinkBase):
         {200: Answer(LinkView, headers=("ETag",))},
         query=LinkQuery,
         body=LinkChange,
-        refuses={404: NO_LINK, 409: "Others are changing the same link all the time."},
+        refuses={404: NO_LINK, 409: BUSY},
         is_conditional=True,
         example={"title": "HTTP semantics", "expires_at": None},
     )
@@ -236,6 +245,7 @@ class LinkHandler(LinkBase):
             if version not in (None, link.version):
                 raise _outdated(link)
             reading = read_change(wish, link, self.services.catalog.check_target)
+            self.judge_change(reading, link)
             if reading.errors:
                 raise wrong_fields(reading.errors)
             if password is None:
@@ -249,7 +259,7 @@ class LinkHandler(LinkBase):
                 return
         raise Problem(HTTPStatus.CONFLICT, "Others are changing this link right now.")
 
-    @operation({204: Answer()}, query=LinkQuery, refuses={404: NO_LINK}, is_conditional=True)
+    @operation({204: Answer()}, query=LinkQuery, refuses={404: NO_LINK, 409: BUSY}, is_conditional=True)
     async def delete(self, slug: str) -> None:
         """End a link.
 
@@ -259,10 +269,15 @@ class LinkHandler(LinkBase):
         key = self.key_of(slug, self.query(LinkQuery).domain)
         version = self._wanted_version()
         tell = tell_deleted(self.services.audit, self.author)
-        if await self.services.catalog.delete(key, version=version, tell=tell) is None:
-            raise _outdated(await self.find_link(key))
-        self.clear_header("Content-Type")
-        self.set_status(HTTPStatus.NO_CONTENT)
+        for _ in range(CHANGES_MAX):
+            link = await self.find_link(key)
+            if version not in (None, link.version):
+                raise _outdated(link)
+            if await self.services.catalog.delete(key, version=link.version, tell=tell) is not None:
+                self.clear_header("Content-Type")
+                self.set_status(HTTPStatus.NO_CONTENT)
+                return
+        raise Problem(HTTPStatus.CONFLICT, "Others are changing this link right now.")
 
     def _wanted_version(self) -> int | None:
         text = self.request.headers.get("If-Match", "*").strip()
@@ -295,14 +310,14 @@ class RestoreHandler(LinkBase):
         if domain and not await self.services.domains.knows(domain):
             raise Problem(HTTPStatus.CONFLICT, f"{domain} is no domain of this instance any more.")
         key = join_key(domain, slug)
+        tell = tell_restored(self.services.audit, self.author)
         try:
-            link = await self.services.catalog.restore(key, tell_restored(self.services.audit, self.author))
+            link = await self.services.catalog.restore(key, tell, self.caller.sees)
         except NotKeptError as error:
             detail = "The link was deleted so long ago that it is not kept any more."
             raise Problem(HTTPStatus.GONE, detail) from error
         if link is None:
-            if await self.services.links.get(key) is None:
-                raise Problem(HTTPStatus.NOT_FOUND, NO_LINK)
+            await self.find_link(key)
             raise Problem(HTTPStatus.CONFLICT, "This slug belongs to a link that is not deleted.")
         self.set_header("ETag", f'"{link.version}"')
         self.answer(view(link, self.services.settings.public_url))

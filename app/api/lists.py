@@ -1,6 +1,6 @@
 """What a list of links is asked for: its query, and the place where a page begins.
 
-In: the query of a GET. Out: a `Listing`; places as opaque text. May import: links.
+In: the query of a GET. Out: a `Listing`; places as opaque text. May import: accounts, links.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from app.accounts import Bounds
 from app.api.fields import shown
 from app.api.parameters import DomainName
 from app.api.problems import FieldError, wrong_fields
@@ -58,19 +59,31 @@ class ListQuery(msgspec.Struct):
     ] = ""
 
 
-def read_listing(query: ListQuery) -> Listing:
-    """The list that a query asks for; raises Problem with every argument that cannot be used."""
+def read_listing(query: ListQuery, bounds: Bounds) -> Listing:
+    """The list that a query asks for, within `bounds`; raises Problem with every argument that cannot be used."""
     errors = list(_time_faults(query))
     domain = query.domain
     try:
         domain = normalise_domain(domain) if domain else domain
     except DomainError as error:
         errors.append(FieldError("domain", str(error)))
+    within = {"domain": bounds.domain, "tag": bounds.tag or None, "owner": bounds.owner or None}
+    named = {"domain": domain, "tag": query.tag or None, "owner": query.owner or None}
+    for name, bound in within.items():
+        if bound is not None and named[name] not in (None, bound):
+            errors.append(FieldError(name, "is not this key's to see"))
+        named[name] = bound if bound is not None else named[name]
     if errors:
         raise wrong_fields(errors)
     times: dict[str, Any] = {name: _seconds(getattr(query, name)) for name in _TIMES}
     wanted = Wanted(
-        q=query.q, prefix=query.prefix, tag=query.tag, owner=query.owner, domain=domain, state=query.state, **times
+        q=query.q,
+        prefix=query.prefix,
+        state=query.state,
+        domain=named["domain"],
+        tag=named["tag"] or "",
+        owner=named["owner"] or "",
+        **times,
     )
     try:
         return Listing(query.sort, wanted)

@@ -83,6 +83,8 @@ class LiveHandler(Handler):
         if not query.slug:
             if query.domain:
                 raise wrong_fields([FieldError("domain", "needs a slug")])
+            if not self.caller.bounds.is_wide:
+                raise Problem(HTTPStatus.FORBIDDEN, "This key may watch single links of its own: name one by slug.")
             return ALL_LINKS
         return (await self.find_link(self.key_of(query.slug, query.domain))).link
 
@@ -100,9 +102,11 @@ class LiveHandler(Handler):
             await self.flush()
 
     async def _is_welcome(self) -> bool:
-        """Whether the key still holds, as far as MongoDB says so: while it is away, nothing is counted or told."""
+        """Whether the key still holds and may see this, as far as MongoDB says so: without it, nothing is told."""
         try:
-            await self._caller()
+            self.caller = (await self._find_key()).caller()
+            if not self.caller.bounds.is_wide:
+                await self._link()
         except Problem:
             return False
         except PyMongoError:

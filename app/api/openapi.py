@@ -33,7 +33,8 @@ name every wrong field at once. Unknown fields and parameters are refused. Each 
 #: What follows from a declaration: status -> when.
 REFUSALS = {
     400: "The request cannot be understood: the body is no JSON object, or a header field is wrong.",
-    401: "No key, or one that is unknown or revoked.",
+    401: "No key, or one that is unknown, revoked or expired.",
+    403: "The key lacks the right, or a page of an origin that may not call.",
     412: "The link is at another version than `If-Match` says.",
     413: "The body is too long.",
     415: "The body is declared as something else than JSON.",
@@ -121,7 +122,7 @@ def _following(handler: Any, declared: Operation) -> Iterable[int]:
     """Statuses of the errors that follow from a declaration."""
     yield from (400, 500)
     if not handler.is_public:
-        yield from (401, 422, 429, 503)
+        yield from (401, 403, 422, 429, 503)
     elif declared.query.__struct_fields__:
         yield 422
     if declared.body is not None:

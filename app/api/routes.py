@@ -1,10 +1,12 @@
 """The whole HTTP surface beside redirects, on one screen. What stands in braces: `app.api.parameters.PATH_PARAMETERS`.
 
-What a route takes and answers is declared beside its handler's methods (`app.api.operation`). May import: the handlers.
+What a route takes and answers is declared beside its handler's methods (`app.api.operation`). May import: the handlers,
+accounts.
 """
 
 from __future__ import annotations
 
+from app.accounts import Scope
 from app.api.audit import AuditHandler, HistoryHandler
 from app.api.batch import BatchDeleteHandler, BatchHandler
 from app.api.domains import DomainHandler, DomainsHandler
@@ -16,27 +18,33 @@ from app.api.reference import DocsHandler, OpenApiHandler
 from app.api.stats import LinkStatsHandler, StatsHandler
 from app.api.system import HealthHandler, ReadyHandler, RobotsHandler, RootHandler
 
-__all__ = ["ROUTES"]
+__all__ = ["NEEDS", "ROUTES"]
 
-ROUTES: list[tuple[str, type[Handler]]] = [
-    ("/", RootHandler),
-    ("/health", HealthHandler),
-    ("/ready", ReadyHandler),
-    ("/robots.txt", RobotsHandler),
-    ("/docs", DocsHandler),
-    ("/api/v1/openapi.json", OpenApiHandler),
-    ("/api/v1/links", LinksHandler),
-    ("/api/v1/links/batch", BatchHandler),
-    ("/api/v1/links/batch/delete", BatchDeleteHandler),
-    ("/api/v1/links/{slug}", LinkHandler),
-    ("/api/v1/links/{slug}/restore", RestoreHandler),
-    ("/api/v1/links/{slug}/stats", LinkStatsHandler),
-    ("/api/v1/links/{slug}/history", HistoryHandler),
-    ("/api/v1/stats", StatsHandler),
-    ("/api/v1/live", LiveHandler),
-    ("/api/v1/domains", DomainsHandler),
-    ("/api/v1/domains/{domain}", DomainHandler),
-    ("/api/v1/keys", KeysHandler),
-    ("/api/v1/keys/{key}", KeyHandler),
-    ("/api/v1/audit", AuditHandler),
+READ, WRITE, STATS, ADMIN = Scope.LINKS_READ, Scope.LINKS_WRITE, Scope.STATS_READ, Scope.ADMIN
+
+#: Path, handler, and which right each method needs; none at all where everyone is served.
+_TABLE: list[tuple[str, type[Handler], dict[str, Scope]]] = [
+    ("/", RootHandler, {}),
+    ("/health", HealthHandler, {}),
+    ("/ready", ReadyHandler, {}),
+    ("/robots.txt", RobotsHandler, {}),
+    ("/docs", DocsHandler, {}),
+    ("/api/v1/openapi.json", OpenApiHandler, {}),
+    ("/api/v1/links", LinksHandler, {"GET": READ, "POST": WRITE}),
+    ("/api/v1/links/batch", BatchHandler, {"POST": WRITE, "PATCH": WRITE}),
+    ("/api/v1/links/batch/delete", BatchDeleteHandler, {"POST": WRITE}),
+    ("/api/v1/links/{slug}", LinkHandler, {"GET": READ, "PATCH": WRITE, "DELETE": WRITE}),
+    ("/api/v1/links/{slug}/restore", RestoreHandler, {"POST": WRITE}),
+    ("/api/v1/links/{slug}/stats", LinkStatsHandler, {"GET": STATS, "DELETE": ADMIN}),
+    ("/api/v1/links/{slug}/history", HistoryHandler, {"GET": READ}),
+    ("/api/v1/stats", StatsHandler, {"GET": STATS}),
+    ("/api/v1/live", LiveHandler, {"GET": STATS}),
+    ("/api/v1/domains", DomainsHandler, {"GET": READ, "POST": ADMIN}),
+    ("/api/v1/domains/{domain}", DomainHandler, {"DELETE": ADMIN}),
+    ("/api/v1/keys", KeysHandler, {"GET": ADMIN, "POST": ADMIN}),
+    ("/api/v1/keys/{key}", KeyHandler, {"DELETE": ADMIN}),
+    ("/api/v1/audit", AuditHandler, {"GET": ADMIN}),
 ]
+
+ROUTES = [(path, handler) for path, handler, _ in _TABLE]
+NEEDS = {path: needs for path, _, needs in _TABLE}

@@ -179,13 +179,24 @@ class StatsHandler(_StatsHandler):
         names = [name for name in ("tag", "domain", "user") if getattr(query, name) is not None]
         if len(names) > 1:
             raise _wrong(names[1], f"cannot be combined with {names[0]}")
-        if not names:
+        kind = names[0] if names else ""
+        value = getattr(query, kind) if kind else ""
+        value = self.domain_named(value) if kind == "domain" else value
+        if not self.caller.bounds.is_wide:
+            kind, value = self._within_bounds(kind, value)
+        if not kind:
             await self.show(ALL, "all", query)
             return
-        kind = names[0]
-        value = getattr(query, kind)
-        value = self.domain_named(value) if kind == "domain" else value
         await self.show(scope_id(kind, value), kind, query)
+
+    def _within_bounds(self, kind: str, value: str) -> tuple[str, str]:
+        """What a narrowed caller is shown: the sum over exactly the links that are theirs; raises Problem."""
+        bounds = self.caller.bounds
+        theirs = {"domain": bounds.domain, "tag": bounds.tag or None, "user": bounds.owner or None}
+        (found, *others) = [(name, bound) for name, bound in theirs.items() if bound is not None]
+        if others or (kind and (kind, value) != found):
+            raise Problem(HTTPStatus.FORBIDDEN, "There is no sum over these links that this key may see.")
+        return found
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -183,13 +183,16 @@ class Catalog:
         buried = await self.store.tombstones.bury(key, now_ms=self._now_ms(), version=version, tell=tell)
         return await self._told(buried)
 
-    async def restore(self, key: str, tell: Tell = None) -> Link | None:
-        """Brings a deleted link back, with its id and statistics; None when the key is a living link's, or nobody's.
+    async def restore(
+        self, key: str, tell: Tell = None, may: Callable[[Link], bool] = lambda link: True
+    ) -> Link | None:
+        """Brings a deleted link back, with its id and statistics; None when the key is a living link's, or nobody's,
+        or the link is none that one `may` restore.
 
         Raises:
             NotKeptError: it was deleted too long ago.
         """
-        return await self._told(await self.store.tombstones.restore(key, now_ms=self._now_ms(), tell=tell))
+        return await self._told(await self.store.tombstones.restore(key, now_ms=self._now_ms(), tell=tell, may=may))
 
     async def change(self, link: Link, fields: dict[str, Any], tell: Tell = None) -> Link | None:
         """Changes fields of a link, given as those of `Link`; None when it is not at `link`'s version any more.

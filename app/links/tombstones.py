@@ -11,7 +11,7 @@ a new link of the same slug cannot both be. May import: pymongo.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pymongo import DESCENDING, IndexModel, ReplaceOne
@@ -66,15 +66,17 @@ class Tombstones:
             query["version"] = version
         return await self._noted.update(query, bury_update(now_ms), tell)
 
-    async def restore(self, key: str, *, now_ms: int, tell: Tell = None) -> Link | None:
-        """Brings a deleted link back as it was; None when the key is a living link's, or nobody's.
+    async def restore(
+        self, key: str, *, now_ms: int, tell: Tell = None, may: Callable[[Link], bool] = lambda link: True
+    ) -> Link | None:
+        """Brings a deleted link back as it was; None when the key is a living link's, or nobody's, or one `may` not.
 
         Raises:
             NotKeptError: it cannot come back any more.
         """
         for _ in range(RESTORES_MAX):
             row = await self._links.find_one({"_id": key, "state": LinkState.DELETED.value})
-            if row is None:
+            if row is None or not may(from_row(row)):
                 return None
             if row.get("deleted", 0) <= now_ms // 1000 - self.kept_s:
                 raise NotKeptError(key)

@@ -6,10 +6,10 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 
-from app.accounts import INDEXES, KEYS, AuditLog, KeyRing, hash_key, make_key
-from app.accounts.keys import CACHE_MAX, CACHE_S
+from app.accounts import INDEXES, KEYS, AuditLog, KeyRing, Scope, hash_key, make_key
+from app.accounts.keys import CACHE_MAX, CACHE_S, USED_S
 from app.stores import prepare_schema
-from tests.conftest import Stores
+from tests.conftest import Stores, wait_until
 
 With = Callable[[Callable[[Stores], Awaitable[None]]], None]
 KEY = "blk_0123456789abcdefghij"
@@ -112,5 +112,57 @@ def test_memory_of_known_keys_is_bounded(with_stores: With) -> None:
         for number in range(CACHE_MAX + 5):
             assert await ring.find(f"{KEY}{number}") is not None
         assert ring.known_count <= CACHE_MAX
+
+    with_stores(scenario)
+
+
+def test_key_ends_when_it_expires_also_where_it_is_remembered(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        clock = Clock()
+        ring = await open_ring(stores, clock)
+        await ring.add(KEY, "mine", expires=int(clock.now) + 10)
+        clock.now += 9.5
+        assert await ring.find(KEY) is not None
+        clock.now += 0.6
+        assert ring.recall(KEY) is None
+        assert await ring.find(KEY) is None
+
+    with_stores(scenario)
+
+
+def test_use_is_written_once_a_minute_by_all_together_and_nobody_waits(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        clock = Clock()
+        rings = [await open_ring(stores, clock) for _ in range(2)]
+        key = await rings[0].add(KEY, "mine")
+
+        async def used() -> int | None:
+            await wait_until(lambda: not any(ring._writing for ring in rings))
+            return (await rings[0].list())[0].used
+
+        assert await used() is None
+        first = int(clock.now)
+        for _ in range(3):
+            for ring in rings:
+                ring.note_use(key)
+        assert await used() == first
+        clock.now += USED_S - 1
+        rings[1].note_use(key)
+        assert await used() == first
+        clock.now += 1
+        rings[1].note_use(key)
+        assert await used() == first + USED_S
+
+    with_stores(scenario)
+
+
+def test_row_without_scopes_has_all_rights(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        ring = await open_ring(stores, Clock())
+        row = {"_id": hash_key(KEY), "name": "old", "prefix": KEY[:8], "created": 1, "revoked": None}
+        await stores.database[KEYS].insert_one(row)
+        found = await ring.find(KEY)
+        assert found is not None
+        assert found.caller().may(Scope.ADMIN)
 
     with_stores(scenario)
