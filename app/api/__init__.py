@@ -32,4 +32,4 @@ def make_application(services: Services, on_request: Callable[[str, int, float],
 
 def path_regex(path: str) -> str:
     """What matches the paths of a route; each name in braces is a group."""
-    return re.sub(r"\\{([a-z]+)\\}", lambda match: f"({PATH_PARAMETERS[match[1]].pattern})", re.escape(path))
+    return re.sub(r"\\{([a-z_]+)\\}", lambda match: f"({PATH_PARAMETERS[match[1]].pattern})", re.escape(path))

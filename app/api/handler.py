@@ -13,7 +13,6 @@ May import: accounts, agents, feed, limits, links, observe, stores.
 from __future__ import annotations
 
 import math
-import secrets
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -45,7 +44,7 @@ from app.links import (
     join_key,
     normalise_domain,
 )
-from app.observe import Health, get_logger
+from app.observe import REQUEST_ID_FIELD, Health, bind_request, get_logger, request_id_of
 from app.settings import Settings
 from app.stores import Database
 
@@ -100,7 +99,7 @@ class Handler(web.RequestHandler):
     def initialize(self, services: Services, needs: Mapping[str, Scope]) -> None:
         self.services = services
         self._needs = needs
-        self.request_id = secrets.token_hex(8)
+        self.request_id = request_id_of(self.request.headers.get(REQUEST_ID_FIELD))
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -118,7 +117,8 @@ class Handler(web.RequestHandler):
 
     async def prepare(self) -> None:
         """Lets nobody in without a key, except where the handler is public, and nobody too often."""
-        self.set_header("X-Request-Id", self.request_id)
+        bind_request(self.request_id)
+        self.set_header(REQUEST_ID_FIELD, self.request_id)
         if self.request.method == "OPTIONS":
             self._answer_preflight()
             return
@@ -304,7 +304,7 @@ class Handler(web.RequestHandler):
         for name, value in problem.headers.items():
             self.set_header(name, value)
         self.set_status(problem.status)
-        self.set_header("X-Request-Id", self.request_id)
+        self.set_header(REQUEST_ID_FIELD, self.request_id)
         self.set_header("Content-Type", PROBLEM_MEDIA)
         self.finish(msgspec.json.encode(problem.document(self.request_id)) + b"\n")
 
@@ -323,7 +323,6 @@ class Handler(web.RequestHandler):
         if isinstance(value, Problem | web.HTTPError):
             return
         fields: dict[str, Any] = {
-            "request_id": self.request_id,
             "path": self.request.path,
             "reason": str(value),
         }

@@ -63,7 +63,7 @@ IF_MATCH = _header_parameter(
     "If-Match",
     "Only if the link is at this version: an `ETag`, or `*`.",
     "*",
-    pattern='^(\\*|(W/)?"[0-9]{1,18}")$',
+    pattern='^(?:[*]|(?:W/)?"[0-9]{1,18}")$',
 )
 IF_NONE_MATCH = _header_parameter("If-None-Match", "304 if it is still this: an `ETag`.", '"1764111600000"')
 IDEMPOTENCY_KEY = _header_parameter(

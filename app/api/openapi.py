@@ -26,6 +26,7 @@ from app.api.schemas import METHODS, Json, Routes, Schemas
 
 __all__ = ["make_document"]
 
+OPEN = "open"
 ABOUT = """Links are made, changed and counted here; `GET /{slug}` itself follows one.
 
 Every call of `/api/v1` needs a key: `Authorization: Bearer KEY`. Errors are `application/problem+json` (RFC 9457) and
@@ -54,7 +55,7 @@ def make_document(routes: Routes) -> Json:
         "info": {"title": "BoltLink", "version": "1", "description": ABOUT},
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
-        "tags": [{"name": name} for name in dict.fromkeys(_group(path) for path, _ in routes)],
+        "tags": [{"name": name} for name in sorted({_group(path) for path, _ in routes}, key=_rank)],
         "paths": {path: _path_item(path, handler, schemas) for path, handler in routes},
         "components": {
             "schemas": schemas.components,
@@ -70,7 +71,7 @@ def make_document(routes: Routes) -> Json:
 
 def _path_item(path: str, handler: Any, schemas: Schemas) -> Json:
     item: Json = {}
-    names = re.findall(r"\{([a-z]+)\}", path)
+    names = re.findall(r"\{([a-z_]+)\}", path)
     if names:
         item["parameters"] = [_path_parameter(name) for name in names]
     for method in METHODS:
@@ -196,6 +197,11 @@ def _without_null(schema: Json) -> Json:
     return kept
 
 
+def _rank(group: str) -> tuple[bool, bool, str]:
+    """Links come first, what is open to everyone last."""
+    return group == OPEN, group != "links", group
+
+
 def _path_parameter(name: str) -> Json:
     told = PATH_PARAMETERS[name]
     schema = {"type": "string", "pattern": f"^{told.pattern}$"}
@@ -214,9 +220,9 @@ def _costs(handler: Any) -> list[str]:
 
 
 def _group(path: str) -> str:
-    """What a route belongs to: the first word behind /api/v1, or `open`."""
+    """What a route belongs to: the first word behind /api/v1, or OPEN."""
     word = re.match(r"/api/v1/([a-z]+)(/|$)", path)
-    return word[1] if word else "open"
+    return word[1] if word else OPEN
 
 
 def _header_parameters(method: str, declared: Operation) -> Iterable[Json]:

@@ -1,7 +1,7 @@
 """The API's description as a page: plain HTML and one style sheet in it, no script, nothing from elsewhere.
 
 In: the OpenAPI document. Out: the page, and the policy under which a browser shows it: nothing but this
-very style sheet (by its hash). Pure. May import: schemas.
+very style sheet (by its hash). Pure. May import: problems, schemas.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any
 
+from app.api.problems import PROBLEM_MEDIA
 from app.api.schemas import METHODS, Json
 
 __all__ = ["POLICY", "make_page"]
@@ -66,6 +67,9 @@ def _page(document: Json) -> Iterator[str]:
         yield f'<h2 id="{group}">{group.capitalize()}</h2>\n'
         for path, method, operation in operations:
             yield from _operation(document, path, method, operation)
+    errors = "".join(_answer(status, told) for status, told in document["components"]["responses"].items())
+    yield '<h2 id="errors">Errors</h2><p>Each as a <a href="#type-ProblemDocument">ProblemDocument</a>.</p>'
+    yield f"<dl>{errors}</dl>\n"
     yield '<h2 id="types">Types</h2>\n'
     for name, schema in document["components"]["schemas"].items():
         yield f'<section id="type-{name}"><h3><a href="#type-{name}">{name}</a></h3>'
@@ -106,7 +110,7 @@ def _operation(document: Json, path: str, method: str, operation: Json) -> Itera
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         yield f"<h4>Body</h4><p>{_type(schema)}</p>"
     yield f"<pre>{escape(_curl(path, method, operation, parameters))}</pre>"
-    yield f"<h4>Answers</h4><dl>{''.join(_answers(document, operation))}</dl></section>\n"
+    yield f"<h4>Answers</h4><dl>{''.join(_answers(operation))}</dl></section>\n"
 
 
 def _parameter(parameter: Json) -> str:
@@ -115,15 +119,24 @@ def _parameter(parameter: Json) -> str:
     return f"<dt><code>{escape(parameter['name'])}</code> {where}</dt><dd>{_prose(parameter['description'])}</dd>"
 
 
-def _answers(document: Json, operation: Json) -> Iterator[str]:
+def _answers(operation: Json) -> Iterator[str]:
     for status, answer in operation["responses"].items():
-        told = _resolve(document, answer)
-        kinds = [
-            "" if media == "application/problem+json" else f" {_type(held['schema'])} <small>({escape(media)})</small>"
-            for media, held in told.get("content", {}).items()
-        ]
-        mark = ' class="bad"' if status >= "4" else ""
-        yield f"<dt><code{mark}>{status}</code> {_prose(told['description'])}{''.join(kinds)}</dt>"
+        if "$ref" not in answer:
+            yield _answer(status, answer)
+    common = [status for status, answer in operation["responses"].items() if "$ref" in answer]
+    if common:
+        yield f'<dt>and <a href="#errors">{", ".join(common)}</a></dt>'
+
+
+def _answer(status: str, told: Json) -> str:
+    kinds = [
+        _type(held["schema"]) if media == "application/json" else f"<code>{escape(media)}</code>"
+        for media, held in told.get("content", {}).items()
+        if media != PROBLEM_MEDIA
+    ]
+    mark = ' class="bad"' if status >= "4" else ""
+    shown = f": {' or '.join(kinds)}" if kinds else ""
+    return f"<dt><code{mark}>{status}</code> {_prose(told['description'])}{shown}</dt>"
 
 
 def _curl(path: str, method: str, operation: Json, parameters: Iterable[Json]) -> str:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from functools import reduce
+from operator import or_
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -53,7 +56,7 @@ class PathParameter:
 PATH_PARAMETERS = {
     "slug": PathParameter(r"[A-Za-z0-9_-]{1,64}", "The link's slug.", "launch"),
     "domain": PathParameter(r"[A-Za-z0-9.-]{1,253}", "The domain's name.", "go.example.com"),
-    "key": PathParameter(r"[0-9a-f]{64}", "The key's id, as its making and lists show it.", "5f" * 32),
+    "key_id": PathParameter(r"[0-9a-f]{64}", "The key's id, as its making and lists show it.", "5f" * 32),
 }
 
 
@@ -91,7 +94,17 @@ def _read(given: Sequence[bytes], kind: Any) -> Any:
         text = given[0].decode()
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8") from None
-    return msgspec.convert(text, kind, strict=False)
+    return msgspec.convert(text, _without_none(kind), strict=False)
+
+
+def _without_none(kind: Any) -> Any:
+    """A type as a query can hold it: to msgspec the word `null` would be None."""
+    if get_origin(kind) is Annotated:
+        inner, *notes = get_args(kind)
+        return Annotated[_without_none(inner), *notes]
+    if get_origin(kind) not in (Union, UnionType):
+        return kind
+    return reduce(or_, (part for part in get_args(kind) if part is not NoneType))
 
 
 def _missing(fields: Mapping[str, msgspec.structs.FieldInfo], given: Mapping[str, Any]) -> Iterator[FieldError]:

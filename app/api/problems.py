@@ -26,6 +26,8 @@ __all__ = [
 ]
 
 T = TypeVar("T", bound=msgspec.Struct)
+ERRORS_MAX = 100  # of one problem: a body of 1 MiB may hold 100,000 wrong fields
+NAME_MAX = 200  # characters of a name that somebody made up
 PROBLEM_MEDIA = "application/problem+json"
 
 
@@ -102,23 +104,50 @@ def decode_object(body: bytes) -> dict[str, Any]:
 
 def wrong_fields(errors: Sequence[FieldError], detail: str = "Some fields cannot be used.") -> Problem:
     """The problem with these fields."""
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors[:ERRORS_MAX])
 
 
-def field_errors(data: dict[str, Any], kind: type[msgspec.Struct]) -> Iterator[FieldError]:
-    """One error for each wrong field, where msgspec alone stops at the first."""
+def field_errors(data: dict[str, Any], kind: type[msgspec.Struct], within: str = "") -> Iterator[FieldError]:
+    """One error for each wrong field, however deep, where msgspec alone stops at the first.
+
+    Args:
+        within: where `data` stands, such as `rules[0].`.
+    """
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name, value in data.items():
-        if name not in known:
-            yield FieldError(name, "is unknown")
-            continue
-        try:
-            msgspec.convert(value, known[name].type)
-        except msgspec.ValidationError as error:
-            yield FieldError(name, explain(error, known[name].type))
+        if name in known:
+            yield from _value_errors(value, known[name].type, within + name)
+        else:
+            yield FieldError(within + name[:NAME_MAX], "is unknown")
     for name, field in known.items():
         if name not in data and field.required:
-            yield FieldError(name, "is required")
+            yield FieldError(within + name, "is required")
+
+
+def _value_errors(value: Any, kind: Any, place: str) -> Iterator[FieldError]:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        found = list(_inner_errors(value, kind, place))
+        yield from found or [FieldError(place, explain(error, kind))]
+
+
+def _inner_errors(value: Any, kind: Any, place: str) -> Iterator[FieldError]:
+    """Errors of what is in an object or an array, if its type says what that shall be."""
+    for part in (kind, *_parts(kind)):
+        if isinstance(value, dict) and isinstance(part, type) and issubclass(part, msgspec.Struct):
+            yield from field_errors(value, part, f"{place}.")
+        elif isinstance(value, list) and get_origin(part) is list:
+            for index, item in enumerate(value):
+                yield from _value_errors(item, get_args(part)[0], f"{place}[{index}]")
+
+
+def _parts(kind: Any) -> Iterator[Any]:
+    """What a type of several, or with notes, is made of."""
+    if get_origin(kind) is not list:
+        for part in get_args(kind):
+            yield part
+            yield from _parts(part)
 
 
 def explain(error: Exception, kind: Any) -> str:

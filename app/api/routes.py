@@ -42,7 +42,7 @@ _TABLE: list[tuple[str, type[Handler], dict[str, Scope]]] = [
     ("/api/v1/domains", DomainsHandler, {"GET": READ, "POST": ADMIN}),
     ("/api/v1/domains/{domain}", DomainHandler, {"DELETE": ADMIN}),
     ("/api/v1/keys", KeysHandler, {"GET": ADMIN, "POST": ADMIN}),
-    ("/api/v1/keys/{key}", KeyHandler, {"DELETE": ADMIN}),
+    ("/api/v1/keys/{key_id}", KeyHandler, {"DELETE": ADMIN}),
     ("/api/v1/audit", AuditHandler, {"GET": ADMIN}),
 ]
 

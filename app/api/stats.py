@@ -35,11 +35,14 @@ _MOMENT = {"anyOf": [{"format": "date"}, {"format": "date-time"}]}
 class RangeQuery(msgspec.Struct, kw_only=True):
     """What time, and how it is shown."""
 
-    start: Annotated[
-        str, shown("A date or time; without an offset in `tz`. Left out: so that there are some points.", **_MOMENT)
-    ] = msgspec.field(default="", name="from")
-    end: Annotated[str, shown("A date or time that is not included; left out: now.", **_MOMENT)] = msgspec.field(
-        default="", name="to"
+    start: (
+        Annotated[
+            str, shown("A date or time; without an offset in `tz`. Left out: so that there are some points.", **_MOMENT)
+        ]
+        | None
+    ) = msgspec.field(default=None, name="from")
+    end: Annotated[str, shown("A date or time that is not included; left out: now.", **_MOMENT)] | None = msgspec.field(
+        default=None, name="to"
     )
     unit: Annotated[Unit, Meta(description="At most 5,000 of them; weeks begin on Monday.")] = "day"
     tz: Annotated[str, shown("An IANA time zone: units begin where its clock says so.", "Europe/Berlin")] = "UTC"
@@ -206,9 +209,9 @@ def _zone(name: str) -> ZoneInfo:
         raise _wrong("tz", "must be a time zone of the IANA database, such as Europe/Berlin") from None
 
 
-def _moment(name: str, text: str, zone: ZoneInfo) -> datetime | None:
+def _moment(name: str, text: str | None, zone: ZoneInfo) -> datetime | None:
     """A date or time of the query; one without offset is in `zone`."""
-    if not text:
+    if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+"))

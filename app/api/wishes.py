@@ -136,8 +136,8 @@ def _convert(data: Any) -> tuple[LinkWish, list[FieldError]]:
         return msgspec.convert(data, LinkWish), []
     except msgspec.ValidationError:
         errors = list(field_errors(data, LinkWish))
-        wrong = {error.field for error in errors}
-        return msgspec.convert({name: value for name, value in data.items() if name not in wrong}, LinkWish), errors
+        right = {name: value for name, value in data.items() if not any(field_errors({name: value}, LinkWish))}
+        return msgspec.convert(right, LinkWish), errors
 
 
 def _read(wish: LinkWish, check_target: Callable[[str], str], errors: list[FieldError]) -> Reading:

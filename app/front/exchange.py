@@ -28,7 +28,8 @@ from tornado.iostream import StreamClosedError
 from app.front import limits
 from app.front.gate import Gate, Owner
 from app.front.head import HEAD_BYTES_MAX, Careful
-from app.front.request import Asked, RefusedError, decode_slug, read_request, refuse_crowd
+from app.front.request import Asked, RefusedError, decode_slug, offered_id, read_request, refuse_crowd
+from app.observe import request_id_of
 from app.redirect import FORM_BYTES_MAX
 
 __all__ = ["BODY_BYTES_MAX", "TornadoExchange"]
@@ -362,10 +363,9 @@ class TornadoExchange(httputil.HTTPConnection):
             return
         self._is_over = True
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            is_api = b" /api/" in self._head[:20]
-            shown = b"\nAccept: application/json\n" if is_api else self._head
+            request_id = request_id_of(offered_id(self._head))
             is_head = self._head.startswith(b"HEAD ")
-            self._owner.transport.write(self._gate.book.failure(status, shown, is_head=is_head, close=True))
+            self._owner.transport.write(self._gate.book.refusal(status, self._head, request_id, is_head=is_head))
         if self._delegate is not None:
             self._delegate.on_connection_close()
         self._owner.exchange_done(b"", True)

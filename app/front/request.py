@@ -23,13 +23,14 @@ import h11
 
 from app.front.head import is_crowded
 
-__all__ = ["Asked", "RefusedError", "decode_slug", "read_request", "refuse_crowd"]
+__all__ = ["Asked", "RefusedError", "decode_slug", "offered_id", "read_request", "refuse_crowd"]
 
 # RFC 3986 3.2.2 without sub-delimiters, which no name in DNS has; a comma would be two hosts to a lax proxy.
 _NAME = rb"(?:(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+|\[[0-9A-Fa-f:.]+\])"
 _AUTHORITY = re.compile(_NAME + rb"(?::[0-9]{0,5})?", re.ASCII).fullmatch
 _WITH_PORT = re.compile(_NAME + rb":[0-9]{1,5}", re.ASCII).fullmatch
 _HEAD_END = re.compile(rb"\n\r?\n").search  # as h11 finds it
+_REQUEST_ID = re.compile(rb"\r\nX-Request-Id:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE).search
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^?]*)(\?.*)?", re.ASCII).fullmatch
 
 
@@ -93,6 +94,12 @@ def _read_target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, byte
     if absolute is None or not _AUTHORITY(absolute[1]):
         raise RefusedError(HTTPStatus.BAD_REQUEST)
     return (absolute[2] or b"/") + (absolute[3] or b""), absolute[1]
+
+
+def offered_id(head: bytes) -> str | None:
+    """The id that a client gave its request, from a head that may be no head."""
+    match = _REQUEST_ID(head)
+    return match[1].decode("ascii") if match else None
 
 
 def decode_slug(path: bytes) -> bytes:

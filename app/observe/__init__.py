@@ -1,7 +1,17 @@
-"""Logs, metrics, health."""
+"""Logs, metrics, health, ids of requests."""
 
 from app.observe.health import Health
 from app.observe.logs import configure_logs, get_logger
 from app.observe.metrics import REDIRECT_EDGES_S, Metrics
+from app.observe.requests import REQUEST_ID_FIELD, bind_request, request_id_of
 
-__all__ = ["REDIRECT_EDGES_S", "Health", "Metrics", "configure_logs", "get_logger"]
+__all__ = [
+    "REDIRECT_EDGES_S",
+    "REQUEST_ID_FIELD",
+    "Health",
+    "Metrics",
+    "bind_request",
+    "configure_logs",
+    "get_logger",
+    "request_id_of",
+]

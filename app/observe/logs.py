@@ -71,7 +71,7 @@ def configure_logs(program: str, level: str, descriptor: int = 1) -> LineWriter:
         raise structlog.DropEvent
 
     structlog.configure(
-        processors=[structlog.processors.format_exc_info, emit],
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.format_exc_info, emit],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         cache_logger_on_first_use=False,
     )

@@ -68,6 +68,11 @@ class AnswerBook:
             answer = self._failures[key] = _failure(HTTPStatus(status), key[1], self.date, is_head, close)
         return answer
 
+    def refusal(self, status: int, head: bytes, request_id: str, *, is_head: bool) -> bytes:
+        """The answer to a request that is not taken, which ends its connection; told to the API's clients as JSON."""
+        kind = _JSON if b" /api/" in head[:20] else _kind(head)
+        return _failure(HTTPStatus(status), kind, self.date, is_head, True, request_id)
+
 
 _JSON, _HTML, _TEXT = b"application/problem+json", b"text/html; charset=utf-8", b"text/plain; charset=utf-8"
 
@@ -82,8 +87,10 @@ def _kind(head: bytes) -> bytes:
     return _HTML if b"text/html" in accept else _TEXT
 
 
-def _failure(status: HTTPStatus, kind: bytes, date: bytes, is_head: bool, close: bool) -> bytes:
-    body = _body(status, kind)
+def _failure(
+    status: HTTPStatus, kind: bytes, date: bytes, is_head: bool, close: bool, request_id: str | None = None
+) -> bytes:
+    body = _body(status, kind, request_id)
     lines = [
         b"HTTP/1.1 %d %s" % (status, status.phrase.encode()),
         b"Content-Type: " + kind,
@@ -95,16 +102,18 @@ def _failure(status: HTTPStatus, kind: bytes, date: bytes, is_head: bool, close:
         lines.append(b"Retry-After: %d" % RETRY_AFTER_S)
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         lines.append(b"Allow: GET, HEAD")
+    if request_id is not None:
+        lines.append(b"X-Request-Id: " + request_id.encode())
     if close:
         lines.append(b"Connection: close")
     return b"\r\n".join(lines) + b"\r\n" + date + b"\r\n" + (b"" if is_head else body)
 
 
-def _body(status: HTTPStatus, kind: bytes) -> bytes:
+def _body(status: HTTPStatus, kind: bytes, request_id: str | None) -> bytes:
     text = _TEXTS.get(status, status.phrase)
     if kind == _JSON:
         problem = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": text}
-        return json.dumps(problem).encode()
+        return json.dumps(problem | ({} if request_id is None else {"request_id": request_id})).encode()
     if kind == _HTML:
         return (
             '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="robots" content="noindex">'

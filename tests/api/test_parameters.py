@@ -51,6 +51,17 @@ def test_a_parameter_given_twice_is_refused() -> None:
     assert [error.message for error in caught.value.errors] == ["is given more than once"]
 
 
+def test_null_is_a_word_like_others() -> None:
+    class Perhaps(msgspec.Struct):
+        word: Annotated[Literal["a"] | None, Meta(description="?")] = None
+        text: Annotated[str, Meta(max_length=9)] | None = None
+
+    assert read_query({"text": [b"null"]}, Perhaps, is_strict=True) == Perhaps(text="null")
+    with pytest.raises(Problem) as caught:
+        read_query({"word": [b"null"]}, Perhaps, is_strict=True)
+    assert [error.message for error in caught.value.errors] == ["must be one of a"]
+
+
 def test_a_wrong_choice_is_told_which_there_are() -> None:
     with pytest.raises(Problem) as caught:
         read_query({"word": [b"c"]}, Wanted, is_strict=True)

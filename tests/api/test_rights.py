@@ -53,7 +53,7 @@ EXPECTED = {
     "DELETE /api/v1/domains/{domain}": ADMIN.replace("200", "404") + " 403 403 403",
     "GET /api/v1/keys": ADMIN + " 403 403 403",
     "POST /api/v1/keys": ADMIN.replace("200", "201") + " 403 403 403",
-    "DELETE /api/v1/keys/{key}": ADMIN.replace("200", "404") + " 403 403 403",
+    "DELETE /api/v1/keys/{key_id}": ADMIN.replace("200", "404") + " 403 403 403",
     "GET /api/v1/audit": ADMIN + " 403 403 403",
 }
 BODIES: dict[str, Any] = {
@@ -120,7 +120,7 @@ def test_every_kind_of_caller_is_answered_as_the_table_says(with_stores: With) -
         slug = "none" if row == "DELETE /api/v1/links/{slug}/stats" else "link"
         if "{slug}" in path or path.endswith("/live"):
             await api.client.post("/api/v1/links", json={"target": "https://a.example/", "slug": "link"})
-        path = path.replace("{slug}", slug).replace("{domain}", "none.example").replace("{key}", "0" * 64)
+        path = path.replace("{slug}", slug).replace("{domain}", "none.example").replace("{key_id}", "0" * 64)
         if path.endswith("/live"):
             method, path = "HEAD", "/api/v1/live?slug=link"
         return (await api.client.request(method, path, headers=headers, json=BODIES.get(row))).status_code

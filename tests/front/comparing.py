@@ -24,6 +24,7 @@ _FIELDS = {
         b"location": re.escape(TARGET),
         b"retry-after": rb"[0-9]+",
         b"x-content-type-options": rb"nosniff",
+        b"x-request-id": rb"[A-Za-z0-9._:+/=-]{1,128}",
     }.items()
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,7 +93,7 @@ class WatchedExchange(TornadoExchange):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one stream: what was written but for 100s, whether the front ended it, what was journaled."""
+    """What became of one stream: what was written but for 100s and random ids, whether it ended, what was journaled."""
 
     out: bytes
     has_ended: bool
@@ -102,6 +103,8 @@ class Outcome:
 
 
 CONTINUE = b"HTTP/1.1 100 \r\n\r\n"
+#: Ids that refused requests are given are made at random; shown as zeros, the same bytes are answered alike.
+MADE_ID = re.compile(rb"(\r\nX-Request-Id: |\"request_id\": \")[0-9a-f]{16}").sub
 
 
 class CountingGate(Gate):
@@ -207,7 +210,7 @@ class Front:
         await self.settle()
         has_ended = transport.is_closed or transport.has_ended
         connection.connection_lost(None)
-        out = transport.out.replace(CONTINUE, b"")
+        out = MADE_ID(rb"\g<1>" + b"0" * 16, transport.out.replace(CONTINUE, b""))
         heads = tuple(head for head, _, _ in self.records)
         return Outcome(out, has_ended, self.clicks, heads, len(self.exchanges))
 

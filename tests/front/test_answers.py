@@ -138,3 +138,11 @@ def test_a_problem_of_the_api_is_json_whoever_asks() -> None:
     response, body = ask(b"POST /api/x HTTP/1.1\r\n" + HOST + PEOPLE + b"Content-Length: 9999999\r\n\r\n")
     assert (b"content-type", b"application/problem+json") in response.headers
     assert json.loads(body)["status"] == 413
+    assert dict(response.headers)[b"x-request-id"].decode() == json.loads(body)["request_id"]
+
+
+@pytest.mark.parametrize(("offered", "is_kept"), [(b"order-4711", True), (b"a b", False), (b"x" * 129, False)])
+def test_a_refusal_carries_the_clients_own_id_if_it_is_harmless(offered: bytes, is_kept: bool) -> None:
+    fields = HOST + b"x-request-id: " + offered + b"\r\nContent-Length: 9999999\r\n\r\n"
+    response, _ = ask(b"POST /api/x HTTP/1.1\r\n" + fields)
+    assert (dict(response.headers)[b"x-request-id"] == offered) == is_kept
