@@ -8,6 +8,7 @@ by lease. Chores take turns; each does a short step, and comes again when its ti
     totals     looks round at what links have been clicked (`app.analytics.totals`)
     retention  `app.analytics.retention`
     audit      removes entries of the audit log that are too old, by the same date as statistics
+    tags       renaming and ending of tags that somebody began (`app.links.tags`)
     deleted    links that were deleted so long ago that nothing of them is kept (`app.links.tombstones`)
 
 A day is moved SETTLED_S after its end, when all nodes have counted it: an aggregator would otherwise make anew what was
@@ -37,7 +38,7 @@ from app.analytics import (
     read_as_of,
 )
 from app.lifeline import take_lock
-from app.links import LinkStore
+from app.links import LinkStore, Tags
 from app.observe import Metrics, get_logger
 from app.process import node_id, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
@@ -51,7 +52,7 @@ PAUSE_S = 0.5
 PUBLISH_S = 1.0
 RETRY_S = 0.2  # after a lost race
 BUSY_SHARE = 0.1
-SUMS_S, DAYS_S, TOTALS_S, RETENTION_S, DELETED_S = 10.0, 30.0, 5.0, 600.0, 600.0
+SUMS_S, DAYS_S, TOTALS_S, RETENTION_S, DELETED_S, TAGS_S = 10.0, 30.0, 5.0, 600.0, 600.0, 5.0
 
 
 @dataclass(slots=True)
@@ -104,6 +105,7 @@ class Rollup:
         self._audit = AuditLog(database, now_s=wall, token_bytes=secrets.token_bytes)
         self._monotonic = monotonic
         self._round = 0  # documents of days that were moved since there was none
+        self._tags = Tags(database)
         self._tombstones = LinkStore(database, kept_s=deleted_kept).tombstones
         self._mover = Mover(database, lease, trace=trace)
         self._totals = Totals(database, lease, trace=trace)
@@ -122,6 +124,7 @@ class Rollup:
             Chore(self._remove, RETENTION_S),
             Chore(self._remove_audit, RETENTION_S),
             Chore(self._forget, DELETED_S),
+            Chore(self._tags.resume, TAGS_S),
         ]
 
     async def open(self) -> None:

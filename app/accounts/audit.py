@@ -7,7 +7,7 @@ of the collection `audit`, the newest first. A row is never changed.
     _id       6 bytes of Unix time in ms, 4 of this process's run, 2 of its count: in the order of time
     who       key:ID, user:ID or system
     what      one of WHATS
-    subject   link:DOMAIN/SLUG, domain:NAME, key:ID, user:ID
+    subject   link:DOMAIN/SLUG, domain:NAME, tag:NAME, key:ID, user:ID
     link      the id of the link, because its slug may be taken again by another one
     old, new  {name: value} of what differs; of a secret only whether there is one
     request   the request's id, as in the log
@@ -45,6 +45,7 @@ AUDIT_INDEXES = [
 WHATS = (
     *("link.create", "link.update", "link.delete", "link.restore", "link.erase"),
     *("domain.create", "domain.delete"),
+    *("tag.rename", "tag.delete"),
     *("key.create", "key.revoke"),
 )
 SECONDS_MAX = 2**48 // 1000 - 1

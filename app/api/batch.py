@@ -21,7 +21,7 @@ from tornado import web
 
 from app.accounts import NOBODY
 from app.api.fields import DomainField, SlugField
-from app.api.links import CHANGES_MAX, INT64_MAX, NO_LINK, UNDER_WAY, LinkBase, LinkView, view
+from app.api.links import CHANGES_MAX, INT64_MAX, NO_LINK, NOT_YOURS, UNDER_WAY, LinkBase, LinkView, view
 from app.api.notes import tell_changed, tell_created, tell_deleted
 from app.api.operation import Answer, operation
 from app.api.problems import FieldError, decode_object, field_errors, wrong_fields
@@ -215,7 +215,12 @@ class BatchHandler(BatchBase):
         await asyncio.sleep(0)
         made = iter(await catalog.create_many(drafts, may_rename, tell_created(self.services.audit, self.author)))
         public_url = self.services.settings.public_url
-        return [_result(next(made), public_url) if result is None else result for result in results]
+        return [self._result(next(made), public_url) if result is None else result for result in results]
+
+    def _result(self, made: Link | Existing | Exception, public_url: str) -> RowResult:
+        if isinstance(made, Existing) and not self.caller.sees(made.link):
+            return RowResult(status=HTTPStatus.CONFLICT, errors=[FieldError("find_existing", NOT_YOURS)])
+        return _result(made, public_url)
 
 
 class BatchDeleteHandler(BatchBase):

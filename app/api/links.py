@@ -117,6 +117,7 @@ def short_url(link: Link, public_url: str) -> str:
     return f"{scheme}://{link.domain}{f':{port}' if port else ''}/{link.slug}"
 
 
+NOT_YOURS = "A link that leads there is not this key's to see."
 BUSY = "Others are changing the same link all the time."
 
 
@@ -185,6 +186,8 @@ class LinksHandler(LinkBase):
             raise Problem(HTTPStatus.CONFLICT, "This slug belongs to another link.", taken)
         if isinstance(made, Exception):
             raise made
+        if isinstance(made, Existing) and not self.caller.sees(made.link):
+            raise Problem(HTTPStatus.CONFLICT, NOT_YOURS)
         link = made.link if isinstance(made, Existing) else made
         self.set_header("Location", f"/api/v1/links/{link.slug}" + (f"?domain={link.domain}" if link.domain else ""))
         self.set_header("ETag", f'"{link.version}"')

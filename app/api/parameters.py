@@ -56,6 +56,7 @@ class PathParameter:
 PATH_PARAMETERS = {
     "slug": PathParameter(r"[A-Za-z0-9_-]{1,64}", "The link's slug.", "launch"),
     "domain": PathParameter(r"[A-Za-z0-9.-]{1,253}", "The domain's name.", "go.example.com"),
+    "tag": PathParameter(r"[^/]+", "The tag, percent-encoded.", "rfc"),
     "key_id": PathParameter(r"[0-9a-f]{64}", "The key's id, as its making and lists show it.", "5f" * 32),
 }
 

@@ -17,6 +17,7 @@ from app.api.live import LiveHandler
 from app.api.reference import DocsHandler, OpenApiHandler
 from app.api.stats import LinkStatsHandler, StatsHandler
 from app.api.system import HealthHandler, ReadyHandler, RobotsHandler, RootHandler
+from app.api.tags import TagHandler, TagsHandler
 
 __all__ = ["NEEDS", "ROUTES"]
 
@@ -41,6 +42,8 @@ _TABLE: list[tuple[str, type[Handler], dict[str, Scope]]] = [
     ("/api/v1/live", LiveHandler, {"GET": STATS}),
     ("/api/v1/domains", DomainsHandler, {"GET": READ, "POST": ADMIN}),
     ("/api/v1/domains/{domain}", DomainHandler, {"DELETE": ADMIN}),
+    ("/api/v1/tags", TagsHandler, {"GET": READ}),
+    ("/api/v1/tags/{tag}", TagHandler, {"PATCH": ADMIN, "DELETE": ADMIN}),
     ("/api/v1/keys", KeysHandler, {"GET": ADMIN, "POST": ADMIN}),
     ("/api/v1/keys/{key_id}", KeyHandler, {"DELETE": ADMIN}),
     ("/api/v1/audit", AuditHandler, {"GET": ADMIN}),

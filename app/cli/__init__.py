@@ -31,6 +31,7 @@ COMMANDS = {
     "live": "app.cli.live:live",
     "erase": "app.cli.stats:erase",
     "domains": "app.cli.domains:domains",
+    "tags": "app.cli.tags:tags",
     "keys": "app.cli.keys:keys",
     "journal": "app.cli.journal:journal",
     "audit": "app.cli.audit:audit",

@@ -12,6 +12,8 @@ from app.links.noting import Tell, WriteNotes
 from app.links.passwords import HasherBusyError, PasswordError, PasswordHasher, check_password
 from app.links.slugs import SlugError, check_slug
 from app.links.storage import COUNT_MAX, INDEXES, LINKS, LinkStore, SlugTakenError
+from app.links.tags import COUNT_MAX as TAGS_COUNT_MAX
+from app.links.tags import TAG_MOVES, TagBusyError, Tags, TagTakenError
 from app.links.targets import TargetError, authority_of, normalise_target
 from app.links.tombstones import NotKeptError, Tombstones
 
@@ -25,6 +27,8 @@ __all__ = [
     "ORDERS",
     "PLAIN_CODE",
     "RULES_MAX",
+    "TAGS_COUNT_MAX",
+    "TAG_MOVES",
     "VARIANTS_MAX",
     "WEIGHT_MAX",
     "Cached",
@@ -54,6 +58,9 @@ __all__ = [
     "SlugError",
     "SlugTakenError",
     "StoredLink",
+    "TagBusyError",
+    "TagTakenError",
+    "Tags",
     "TargetError",
     "Tell",
     "Tombstones",

@@ -51,6 +51,9 @@ EXPECTED = {
     "GET /api/v1/domains": READ + " 200 200 200",
     "POST /api/v1/domains": ADMIN.replace("200", "422") + " 403 403 403",
     "DELETE /api/v1/domains/{domain}": ADMIN.replace("200", "404") + " 403 403 403",
+    "GET /api/v1/tags": READ + " 403 403 403",
+    "PATCH /api/v1/tags/{tag}": ADMIN.replace("200", "404") + " 403 403 403",
+    "DELETE /api/v1/tags/{tag}": ADMIN.replace("200", "404") + " 403 403 403",
     "GET /api/v1/keys": ADMIN + " 403 403 403",
     "POST /api/v1/keys": ADMIN.replace("200", "201") + " 403 403 403",
     "DELETE /api/v1/keys/{key_id}": ADMIN.replace("200", "404") + " 403 403 403",
@@ -63,6 +66,7 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/links/batch/delete": {"links": [{"slug": "link"}]},
     "PATCH /api/v1/links/{slug}": {"title": "changed"},
     "POST /api/v1/domains": {"name": "127.0.0.1"},
+    "PATCH /api/v1/tags/{tag}": {"name": "other"},
     "POST /api/v1/keys": {"name": "made"},
 }
 

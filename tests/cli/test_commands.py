@@ -35,7 +35,14 @@ def walk(command: click.Command, names: tuple[str, ...]) -> Iterator[tuple[tuple
 
 ALL = list(walk(cli, ()))
 LEAVES = [(names, command) for names, command in ALL if not isinstance(command, click.Group)]
-DESTROYING = ["links delete x", "links delete-many x", "keys revoke x", "domains delete x.example", "erase x"]
+DESTROYING = [
+    "links delete x",
+    "links delete-many x",
+    "tags delete x",
+    "keys revoke x",
+    "domains delete x.example",
+    "erase x",
+]
 
 
 def example_of(names: tuple[str, ...], command: click.Command) -> list[str]:

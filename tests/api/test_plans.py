@@ -1,0 +1,156 @@
+"""Every query of the API is answered by an index, in its order, and looks at little more than it returns.
+
+Driven from the routing table: a route or a method without a call here fails. MongoDB's profiler (level 2) tells what
+each operation did; the links are many beside what is asked for, so that a scan shows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado import web
+
+from app.api import INDEXES, ROUTES
+from app.api.handler import Handler
+from app.links import LINKS, Link, LinkState
+from app.links.rows import to_row
+from tests.api.service import Service, With, serve
+from tests.conftest import Stores
+
+MANY = 3_000
+SPARE = 60  # documents that an operation may look at beyond what it returns or changes
+#: Collections that are read as a whole and are bounded: 1,000 domains, keys that people make, begun moves.
+SMALL = {"domains", "api_keys", "tag_moves", "checkpoints", "salts", "schema"}
+METHODS = ("get", "post", "put", "patch", "delete")
+SLUG = "/api/v1/links/{slug}"
+BATCH = [{"slug": "b1", "title": "T"}, {"slug": "b2", "title": "T"}]
+
+Call = tuple[str, str, Any]
+#: (method, path, body) of each route that is not open to everyone. Placeholders are as in the routes.
+CALLS: dict[tuple[str, str], list[Call]] = {
+    ("GET", "/api/v1/links"): [
+        ("GET", "/api/v1/links?limit=20" + query, None)
+        for query in (
+            *("", "&count=true", "&q=winter", "&q=winter+sale", "&tag=rare", "&owner=ann", "&domain=go.example"),
+            *("&tag=rare&owner=ann&q=winter", "&state=disabled", "&state=deleted", "&sort=clicks", "&sort=-expires"),
+            *("&sort=slug", "&sort=-slug&prefix=s12", "&sort=expires&expires_from=2031-01-01T00:00:00Z"),
+            *("&created_from=2020-01-01T00:00:00Z&created_to=2030-01-01T00:00:00Z&sort=created", "&state=active"),
+            "&sort=clicks&tag=rare&state=disabled",
+        )
+    ],
+    ("POST", "/api/v1/links"): [
+        ("POST", "/api/v1/links", {"target": "https://example.com/new"}),
+        ("POST", "/api/v1/links", {"target": "https://example.com/new", "find_existing": True}),
+        ("POST", "/api/v1/links", {"target": "https://example.com/new", "slug": "s1"}),
+    ],
+    ("POST", "/api/v1/links/batch"): [("POST", "/api/v1/links/batch", {"links": [{"target": "https://a.example/"}]})],
+    ("PATCH", "/api/v1/links/batch"): [("PATCH", "/api/v1/links/batch", {"links": BATCH})],
+    ("POST", "/api/v1/links/batch/delete"): [("POST", "/api/v1/links/batch/delete", {"links": [{"slug": "s9"}]})],
+    ("GET", SLUG): [("GET", "/api/v1/links/s5", None)],
+    ("PATCH", SLUG): [("PATCH", "/api/v1/links/s5", {"title": "New"})],
+    ("DELETE", SLUG): [("DELETE", "/api/v1/links/s6", None)],
+    ("POST", SLUG + "/restore"): [("POST", "/api/v1/links/s6/restore", None)],
+    ("GET", SLUG + "/history"): [("GET", "/api/v1/links/s5/history", None)],
+    ("GET", SLUG + "/stats"): [("GET", "/api/v1/links/s5/stats", None)],
+    ("DELETE", SLUG + "/stats"): [("DELETE", "/api/v1/links/s5/stats", None)],
+    ("GET", "/api/v1/stats"): [("GET", "/api/v1/stats" + query, None) for query in ("", "?tag=rare", "?user=ann")],
+    ("GET", "/api/v1/live"): [],  # a stream; it asks MongoDB for one link by its key
+    ("POST", "/api/v1/domains"): [("POST", "/api/v1/domains", {"name": "new.example"})],
+    ("GET", "/api/v1/domains"): [("GET", "/api/v1/domains", None)],
+    ("DELETE", "/api/v1/domains/{domain}"): [("DELETE", "/api/v1/domains/new.example", None)],
+    ("GET", "/api/v1/tags"): [("GET", "/api/v1/tags", None)],
+    ("PATCH", "/api/v1/tags/{tag}"): [("PATCH", "/api/v1/tags/rare", {"name": "rarer"})],
+    ("DELETE", "/api/v1/tags/{tag}"): [("DELETE", "/api/v1/tags/rarer", None)],
+    ("POST", "/api/v1/keys"): [("POST", "/api/v1/keys", {"name": "k"})],
+    ("GET", "/api/v1/keys"): [("GET", "/api/v1/keys", None)],
+    ("DELETE", "/api/v1/keys/{key_id}"): [("DELETE", "/api/v1/keys/" + "0" * 64, None)],
+    ("GET", "/api/v1/audit"): [
+        ("GET", "/api/v1/audit" + query, None) for query in ("", "?what=link.create", "?subject=link:/s5")
+    ],
+}
+
+
+def routes() -> set[tuple[str, str]]:
+    """Every method of every route that needs a key."""
+    found = set()
+    for path, handler in ROUTES:
+        assert issubclass(handler, Handler)
+        if not handler.is_public:
+            own = [name for name in METHODS if getattr(handler, name) is not getattr(web.RequestHandler, name)]
+            found |= {(name.upper(), path) for name in own}
+    return found
+
+
+async def fill(stores: Stores) -> None:
+    def link_of(n: int) -> Link:
+        return Link(
+            domain="go.example" if n % 100 == 0 else "",
+            slug=f"b{n}" if n < 5 else f"s{n}",
+            link=n,
+            target=f"https://example.com/{n}",
+            version=n,
+            created=1_700_000_000 + n,
+            clicks=n % 50,
+            expires=2_000_000_000 + n if n % 10 == 0 else None,
+            owner="ann" if n % 50 == 0 else "bob",
+            state=LinkState.DISABLED if n % 200 == 0 else LinkState.ACTIVE,
+            tags=["rare"] if n % 100 == 0 else ["often"],
+            title="Winter Sale" if n % 100 == 0 else "Spring",
+        )
+
+    await stores.database[LINKS].insert_many([to_row(link_of(n)) for n in range(1, MANY)])
+
+
+async def answer_all(api: Service) -> None:
+    for calls in CALLS.values():
+        for method, path, body in calls:
+            answer = await api.client.request(method, path, json=body, timeout=30)
+            assert answer.status_code < 500, (method, path, answer.text)
+            assert answer.status_code < 400 or "s1" in str(body) or "0000" in path, (method, path, answer.text)
+
+
+def test_every_route_has_a_call() -> None:
+    assert set(CALLS) == routes()
+
+
+def faults_of(operation: Any) -> list[str]:
+    """What is wrong with how an operation was done."""
+    examined = operation.get("docsExamined", 0)
+    wanted = max(operation.get("nreturned", 0), operation.get("nMatched", 0), operation.get("nModified", 0))
+    faults = ["scans a collection"] if "COLLSCAN" in operation.get("planSummary", "") else []
+    if operation.get("hasSortStage"):
+        faults.append("sorts in memory")
+    if examined > wanted + SPARE:
+        faults.append(f"looks at {examined} documents for {wanted}")
+    return faults
+
+
+def test_no_query_scans_sorts_or_looks_at_much_more_than_it_returns(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            for collection, models in INDEXES.items():
+                await stores.database[collection].create_indexes(models)
+            await fill(stores)
+            await stores.database.command("profile", 2)
+            try:
+                await answer_all(api)
+            finally:
+                await stores.database.command("profile", 0)
+            seen, found = 0, []
+            async for operation in stores.database["system.profile"].find({}):
+                collection = operation["ns"].partition(".")[2]
+                if collection in SMALL or collection.startswith("system."):
+                    continue
+                seen += 1
+                command = operation.get("command", {})
+                found += [(collection, fault, str(command)[:300]) for fault in faults_of(operation)]
+            assert not found
+            assert seen > len(CALLS)
+            # The same judgement finds what is wrong where something is.
+            await stores.database.command("profile", 2)
+            await stores.database[LINKS].find({"title": "Winter Sale"}).sort("notes").to_list()
+            await stores.database.command("profile", 0)
+            bad = await stores.database["system.profile"].find_one({"command.filter.title": "Winter Sale"})
+            assert len(faults_of(bad)) == 3
+
+    with_stores(scenario)
