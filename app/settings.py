@@ -103,6 +103,23 @@ def _is_on(text: str) -> bool:
     return _choice("on", "off")(text.strip()) == "on"
 
 
+def _matching(pattern: str, allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text.strip()):
+            raise ValueError(allowed)
+        return text.strip()
+
+    return parse
+
+
+_header_name = _matching(r"[A-Za-z0-9-]{1,64}", "a header's name such as CF-IPCountry")
+_key = _matching(r"[\x21-\x7e]{20,200}", "20 to 200 visible ASCII characters")
+_keep = _matching(
+    r"[1-9]\d{0,3}|(?=.)([1-9]\d{0,3}d *)?([1-9]\d{0,3}w *)?([1-9]\d{0,3}m)?",
+    "a count such as 14, or days, weeks and months such as 7d 4w 12m",
+)
+
+
 def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text.strip().strip("[]")))
@@ -139,12 +156,6 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise ValueError("a list of addresses or networks such as 10.0.0.0/8, ::1") from None
 
 
-def _header_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", text.strip()):
-        raise ValueError("a header's name such as CF-IPCountry")
-    return text.strip()
-
-
 def _origins(text: str) -> tuple[str, ...]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     origins = tuple(word if word == "*" else _base_url(word) for word in words)
@@ -160,12 +171,6 @@ def _per_second(text: str) -> int | None:
     if match is None or not int(match[1]):
         raise ValueError("a rate such as 500/s, or off")
     return int(match[1])
-
-
-def _key(text: str) -> str:
-    if not re.fullmatch(r"[\x21-\x7e]{20,200}", text):
-        raise ValueError("20 to 200 visible ASCII characters")
-    return text
 
 
 def _path(text: str) -> Path:
@@ -285,6 +290,13 @@ class Settings:
     )
     audit_addresses: bool = _setting(
         "BOLTLINK_AUDIT_ADDRESSES", _is_on, "off", "whether the audit log holds the addresses of clients: on or off"
+    )
+    backup_dir: Path | None = _setting(
+        "BOLTLINK_BACKUP_DIR", _path, None, "folder that backups are written to on a schedule; unset: none are"
+    )
+    backup_every: int = _setting("BOLTLINK_BACKUP_EVERY", _duration, "1d", "time between two such backups")
+    backup_keep: str = _setting(
+        "BOLTLINK_BACKUP_KEEP", _keep, "7d 4w 12m", "how many are kept: a count, or one a day, week and month"
     )
     memory_limit: int = _setting(
         "BOLTLINK_MEMORY_LIMIT", parse_size, "500MB", "a web process or worker above this is restarted"

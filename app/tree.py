@@ -83,6 +83,8 @@ class Tree:
         parts = [f"embedded-{name}.conf" for name in self.engines]
         parts.append("aggregator.conf" if self.settings.aggregators == 1 else "aggregators.conf")
         parts += ["announcer.conf", "rollup.conf"]
+        if self.settings.backup_dir is not None:
+            parts.append("backup.conf")
         return {
             **os.environ,
             **paths,

@@ -17,7 +17,7 @@ __all__ = ["Keep", "backup_name", "moment_of", "parse_keep", "to_remove"]
 
 _NAME = re.compile(r"boltlink-(\d{8}T\d{6}Z)\.backup")
 _STAMP = "%Y%m%dT%H%M%SZ"
-_RULE = re.compile(r"(\d{1,4})([dwm])")
+_PART = re.compile(r"(\d+)([dwm])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,11 @@ class Keep:
 
 
 def parse_keep(text: str) -> Keep:
-    """`14`, or `7d 4w 12m` with any of its parts. Raises ValueError."""
-    words = text.replace(",", " ").split()
-    if len(words) == 1 and re.fullmatch(r"\d{1,4}", words[0]) and int(words[0]):
-        return Keep(newest=int(words[0]))
-    counts = {"d": 0, "w": 0, "m": 0}
-    for word in words:
-        match = _RULE.fullmatch(word)
-        if match is None or counts[match[2]] or not int(match[1]):
-            counts.clear()
-            break
-        counts[match[2]] = int(match[1])
-    if not any(counts.values()):
-        raise ValueError("a count such as 14, or days, weeks and months such as 7d 4w 12m")
-    return Keep(1, counts["d"], counts["w"], counts["m"])
+    """`14`, or `7d 4w 12m` with any of its parts, as `app.settings` has judged it."""
+    if text.isdigit():
+        return Keep(newest=int(text))
+    counts = {unit: int(number) for number, unit in _PART.findall(text)}
+    return Keep(1, counts.get("d", 0), counts.get("w", 0), counts.get("m", 0))
 
 
 def backup_name(moment: datetime) -> str:

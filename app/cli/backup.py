@@ -47,7 +47,7 @@ def backup(file: str, no_clicks: bool, only_verify: bool) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # removes what is half written, as Ctrl-C does
     tree = Tree(Settings.from_environ(os.environ)).as_started()
     try:
-        with engines_up(tree, ["mongod"]):
+        with engines_up(tree, ["mongod"] if tree.supervisor_pid() is None else []):
             if file == "-":
                 if sys.stdout.isatty():
                     raise CliError("a backup is no text: name a file, or pipe it somewhere")

@@ -1,7 +1,7 @@
 """The embedded engines for a command that needs them while the tree is down.
 
-In: a tree. Out: its stores answer for as long as the command runs. Engines that the tree runs already are used as they
-are; others are started as supervisord would, and stopped in order afterwards. They die with this process.
+In: a tree that does not run. Out: its stores answer for as long as the command runs. Engines are started as supervisord
+would, and stopped in order afterwards. They die with this process.
 May import: stores.
 """
 
@@ -34,14 +34,13 @@ STEP_S = 0.02
 
 @contextmanager
 def engines_up(tree: Tree, names: Sequence[str]) -> Iterator[None]:
-    """Runs those of `names` that are embedded and do not run; raises CliError when one does not start."""
+    """Runs those of `names` that are embedded; raises CliError when one does not start."""
     started: list[subprocess.Popen[bytes]] = []
     try:
-        if tree.supervisor_pid() is None:
-            for name in tree.engines:
-                if name in names:
-                    started.append(_start(tree, name))
-                    _wait(tree, name, started[-1])
+        for name in tree.engines:
+            if name in names:
+                started.append(_start(tree, name))
+                _wait(tree, name, started[-1])
         yield
     finally:
         for process in reversed(started):

@@ -89,7 +89,8 @@ def _refuse_what_needs_a_start(tree: Tree, running: list[dict[str, Any]]) -> Non
     count = tree.settings.aggregators
     aggregators = ["aggregator"] if count == 1 else [f"aggregator_{number}" for number in range(count)]
     expected = {*tree.web_names, *tree.engines, *aggregators}
-    found = {info["name"] for info in running if info["group"] in ("web", "aggregator", "redis", "mongod")}
+    expected |= {"backup"} if tree.settings.backup_dir is not None else set()
+    found = {info["name"] for info in running if info["group"] in ("web", "aggregator", "redis", "mongod", "backup")}
     if expected != found:
         changed = ", ".join(sorted(expected ^ found))
         raise CliError(f"settings that change which programs there are ({changed}) need: boltlink down, boltlink up")
