@@ -115,8 +115,7 @@ def _matching(pattern: str, allowed: str) -> Callable[[str], str]:
 _header_name = _matching(r"[A-Za-z0-9-]{1,64}", "a header's name such as CF-IPCountry")
 _key = _matching(r"[\x21-\x7e]{20,200}", "20 to 200 visible ASCII characters")
 _keep = _matching(
-    r"[1-9]\d{0,3}|(?=.)([1-9]\d{0,3}d *)?([1-9]\d{0,3}w *)?([1-9]\d{0,3}m)?",
-    "a count such as 14, or days, weeks and months such as 7d 4w 12m",
+    r"[1-9]\d{0,3}|(?=.)(\d{1,4}d *)?(\d{1,4}w *)?(\d{1,4}m)?", "a count such as 14, or such as 7d 4w 12m"
 )
 
 

@@ -42,7 +42,7 @@ def test_empty_value_counts_as_unset() -> None:
         ("BOLTLINK_STALE_MAX", "6 weeks"),
         ("BOLTLINK_MEMORY_LIMIT", "much"),
         ("BOLTLINK_BACKUP_EVERY", "daily"),
-        *(("BOLTLINK_BACKUP_KEEP", text) for text in ("0", "7x", "7d 7d", "d", "-3", "0d", "3 4d", "4w 7d")),
+        *(("BOLTLINK_BACKUP_KEEP", text) for text in ("0", "7x", "7d 7d", "d", "-3", "3 4d", "4w 7d")),
         ("BOLTLINK_LOG_LEVEL", "loud"),
         ("BOLTLINK_API_RATE", "many"),
         ("BOLTLINK_API_RATE", "0/s"),
