@@ -44,7 +44,7 @@ def backup(file: str, no_clicks: bool, only_verify: bool) -> None:
             raise click.UsageError("--verify writes nothing: leave --no-clicks out.")
         _verify(file)
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # removes what is half written, as Ctrl-C does
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # ends in order, as Ctrl-C does
     tree = Tree(Settings.from_environ(os.environ)).as_started()
     try:
         with engines_up(tree, ["mongod"] if tree.supervisor_pid() is None else []):

@@ -81,7 +81,7 @@ def restore(file: str | None, replace: bool, is_abandoned: bool, is_sure: bool) 
     """
     if (file is None) != is_abandoned:
         raise click.UsageError("Name a FILE, or say --abandon.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # ends in order, as Ctrl-C does
     tree = Tree(Settings.from_environ(os.environ))
     try:
         with _tree_kept_down(tree):
