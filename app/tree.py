@@ -33,10 +33,22 @@ from app.stores import run_dir, supervisor_pid_file
 
 __all__ = ["ROOT", "Tree"]
 
-ROOT = Path(__file__).resolve().parents[1]  # where supervisord.conf and etc/ are
 RPC_S = 5.0
 READY_S = 2.0
 BODY_BYTES_MAX = 4096
+
+
+def _root() -> Path:
+    """Where supervisord.conf and etc/ are.
+
+    An installation is started through a symbolic link to its release, and keeps that path: what supervisord starts
+    again, after the link was switched, is the new release. Python does not resolve the path that it was started by.
+    """
+    source, start = Path(__file__).resolve().parents[1], Path(sys.prefix).parent
+    return start if start.exists() and start.samefile(source) else source
+
+
+ROOT = _root()
 
 
 class Tree:

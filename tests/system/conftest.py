@@ -45,7 +45,13 @@ def is_alive(pid: int) -> bool:
 
 
 class Tree:
-    """One state folder and the command on it; nothing runs until `up`."""
+    """One state folder and the command on it; nothing runs until `up`.
+
+    `python` and `cwd` are what the command is started by, and where.
+    """
+
+    python = sys.executable
+    cwd = ROOT
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.state = folder / "s"
@@ -63,9 +69,9 @@ class Tree:
     def command(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Runs `boltlink WORDS` to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "app.cli", *words],
+            [self.python, "-m", "app.cli", *words],
             env={**self.environ, **settings},
-            cwd=ROOT,
+            cwd=self.cwd,
             capture_output=True,
             text=True,
             timeout=COMMAND_S,
@@ -76,7 +82,7 @@ class Tree:
         """Starts `boltlink WORDS`, its output in `up.out`."""
         with (self.state.parent / "up.out").open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "app.cli", *words], env=self.environ, cwd=ROOT, stdout=output, stderr=output
+                [self.python, "-m", "app.cli", *words], env=self.environ, cwd=self.cwd, stdout=output, stderr=output
             )
 
     def up(self) -> None:
