@@ -278,7 +278,7 @@ class WebProcess:
         class MetricsHandler(web.RequestHandler):
             def get(handler) -> None:  # noqa: N805  `self` is the process
                 handler.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-                handler.write(self.metrics.exposition())
+                handler.write(self.metrics.exposition(handler.get_query_argument("program", None)))
 
         application = web.Application([(r"/metrics", MetricsHandler)], log_function=lambda handler: None)
         server = httpserver.HTTPServer(application)

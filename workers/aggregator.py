@@ -37,7 +37,18 @@ import redis.asyncio
 from pymongo.errors import PyMongoError
 
 from app.agents import CountryFinder, TraitsReader
-from app.analytics import BUCKETS_MAX, BucketKey, Folding, Gathered, Intake, Ledger, Prepared, Salts, TooLargeError
+from app.analytics import (
+    BUCKETS_MAX,
+    BucketKey,
+    Folding,
+    Gathered,
+    HotLinks,
+    Intake,
+    Ledger,
+    Prepared,
+    Salts,
+    TooLargeError,
+)
 from app.feed import Glimpse, Publisher, Tap
 from app.lifeline import take_lock
 from app.observe import Metrics, get_logger
@@ -94,6 +105,7 @@ class Aggregator:
         buckets_max: of one batch.
         coalesce_s: see COALESCE_S.
         on_glimpse: hears of an applied batch what is to be told of it; returns at once.
+        hot: counts which links are clicked most.
     """
 
     def __init__(
@@ -105,6 +117,7 @@ class Aggregator:
         buckets_max: int = BUCKETS_MAX,
         coalesce_s: float = COALESCE_S,
         on_glimpse: Callable[[Glimpse], None] | None = None,
+        hot: HotLinks | None = None,
     ) -> None:
         self.counts = AggregatorCounts()
         self.intake = intake
@@ -114,6 +127,7 @@ class Aggregator:
         self._buckets_now = buckets_max
         self._coalesce_s = coalesce_s
         self._on_glimpse = on_glimpse
+        self.hot = hot
         self._flight: _Flight | None = None
         self._unknown: _Flight | None = None
         self._commit_begun_s = -coalesce_s
@@ -229,6 +243,8 @@ class Aggregator:
         self.counts.batches += 1
         for move in flight.prepared.moves:
             self.intake.on_applied(move)
+        if self.hot is not None:
+            self.hot.add(flight.prepared.deltas)
         if self._on_glimpse is not None and (flight.glimpse.seen or flight.glimpse.left_out):
             self._on_glimpse(flight.glimpse)
 
@@ -246,7 +262,7 @@ def calm_collector() -> None:
 
 
 def make_aggregator(
-    settings: Settings, database: Database, client: redis.asyncio.Redis, slot: int
+    settings: Settings, database: Database, client: redis.asyncio.Redis, name: str, slot: int
 ) -> tuple[Aggregator, CountryFinder, Publisher]:
     """The aggregator of a slot, what finds countries for it, and what tells of it."""
     log = get_logger()
@@ -276,7 +292,8 @@ def make_aggregator(
         tap=tap,
     )
     ledger = Ledger(database, f"{node_id(settings.state_dir)}-{slot}", on_refused=on_refused)
-    aggregator = Aggregator(intake=intake, ledger=ledger, on_glimpse=publisher.offer)
+    hot = HotLinks(run_dir(settings) / "hot" / f"{name}.json", monotonic=time.monotonic)
+    aggregator = Aggregator(intake=intake, ledger=ledger, on_glimpse=publisher.offer, hot=hot)
     return aggregator, countries, publisher
 
 
@@ -289,7 +306,7 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     metrics = Metrics(name, run_dir(settings) / "metrics")
     database = open_mongodb(mongodb_url(settings))
     client = open_redis(redis_url(settings))
-    aggregator, countries, publisher = make_aggregator(settings, database, client, slot)
+    aggregator, countries, publisher = make_aggregator(settings, database, client, name, slot)
     calm_collector()
     get_logger().info("started", slot=slot)
     publishing = asyncio.create_task(publisher.run())
@@ -359,6 +376,9 @@ def _publish(aggregator: Aggregator, publisher: Publisher, metrics: Metrics) -> 
     metrics.count_to("live_published", publisher.published)
     metrics.count_to("live_dropped", publisher.dropped)
     metrics.set("lag", aggregator.intake.lag_s)
+    if aggregator.hot is not None:
+        with contextlib.suppress(OSError):  # a full disk: nobody sees which links are hot
+            aggregator.hot.write()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from app.analytics.answers import BREAKDOWNS, Share, Stats
 from app.analytics.bucket import NO_LINK_ID, Bucket, BucketKey, Delta, bucket_id, day_number
 from app.analytics.erasure import erase
 from app.analytics.fold import BUCKETS_MAX, Batch, Folding
+from app.analytics.hot import HotLinks, read_hot
 from app.analytics.intake import Gathered, Intake
 from app.analytics.ledger import CLICKS_NODE, INDEXES, SET_ASIDE, Checkpoint, Ledger, Prepared, TooLargeError
 from app.analytics.moves import MOVED_MAX, Moved, Mover
@@ -37,6 +38,7 @@ __all__ = [
     "Delta",
     "Folding",
     "Gathered",
+    "HotLinks",
     "Intake",
     "Ledger",
     "Move",
@@ -57,6 +59,7 @@ __all__ = [
     "estimate_visitors",
     "load_sketches",
     "read_as_of",
+    "read_hot",
     "read_stats",
     "scope_id",
     "unite_visitors",

@@ -23,6 +23,7 @@ COMMANDS = {
     "down": "app.cli.processes:down",
     "status": "app.cli.processes:status",
     "reload": "app.cli.reload:reload",
+    "monit": "app.cli.monit:monit",
     "doctor": "app.cli.doctor:doctor",
     "logs": "app.cli.logs:logs",
     "shorten": "app.cli.links:shorten",

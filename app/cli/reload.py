@@ -15,7 +15,7 @@ from app.rolling import BusyError, RestartError, only_one, restart
 from app.settings import Settings
 from app.tree import Tree
 
-__all__ = ["reload"]
+__all__ = ["programs_in_order", "reload"]
 
 BUSY_S = 120.0  # as long as the watch over memory may take with one program
 STEP_S = 0.2
@@ -35,7 +35,7 @@ def reload(programs: tuple[str, ...], force: bool, as_json: bool) -> None:
     if running is None:
         raise CliError(f"not running on {tree.settings.state_dir}; start it with: boltlink up")
     _refuse_what_needs_a_start(tree, running)
-    names = list(programs) or _in_order(tree, running)
+    names = list(programs) or programs_in_order(tree, [info["name"] for info in running])
     unknown = set(names) - {info["name"] for info in running}
     if unknown:
         raise CliError(f"no program {', '.join(sorted(unknown))} in this tree; see: boltlink status")
@@ -78,9 +78,9 @@ def _restart(tree: Tree, name: str, number: int, count: int, as_json: bool) -> N
     click.echo(f"\r\033[K{text}" if is_terminal else text)
 
 
-def _in_order(tree: Tree, running: list[dict[str, Any]]) -> list[str]:
+def programs_in_order(tree: Tree, running: list[str]) -> list[str]:
     """Web processes first, then workers; engines never."""
-    others = {info["name"] for info in running} - set(tree.web_names) - set(tree.engines)
+    others = set(running) - set(tree.web_names) - set(tree.engines)
     return [*tree.web_names, *sorted(others)]
 
 

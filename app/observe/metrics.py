@@ -150,29 +150,34 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 
-    def exposition(self) -> bytes:
-        """The text of all programs of the node."""
+    def exposition(self, program: str | None = None) -> bytes:
+        """The text of all programs of the node, or of one."""
         registry = self._client.CollectorRegistry()
-        registry.register(self)
+        registry.register(self if program is None else _OfOne(self, program))
         text: bytes = self._client.generate_latest(registry)
         return text
 
-    def collect(self) -> Any:
-        """All metrics of the folder, merged; called by prometheus_client."""
+    def collect(self, only: str | None = None) -> Any:
+        """All metrics of the folder, merged, or those of one program; called by prometheus_client."""
         from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
 
         gone: dict[str, bool] = {self._program: False}
         files: list[str] = []
         for path in self._folder.glob("*.db"):
-            if path.name.startswith("gauge_"):
-                program = path.stem.split("_", 2)[2]  # gauge_<mode>_<program>.db
+            kind, _, program = path.stem.partition("_")  # <type>_<program>.db, gauge_<mode>_<program>.db
+            if kind == "gauge":
+                program = program.partition("_")[2]
+            if only not in (None, program):
+                continue
+            if kind == "gauge":
                 if program not in gone:
                     gone[program] = self._is_gone(program)
                 if gone[program]:
                     continue
             files.append(str(path))
         yield from MultiProcessCollector.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
-        yield from self._processes()
+        if only is None:
+            yield from self._processes()
 
     def _processes(self) -> Iterator[Any]:
         """What the kernel knows of each living program."""
@@ -210,6 +215,18 @@ class Metrics:
         if lock is not None:
             os.close(lock)
         return lock is not None
+
+
+class _OfOne:
+    """The metrics of one program."""
+
+    def __init__(self, metrics: Metrics, program: str) -> None:
+        self._metrics = metrics
+        self._program = program
+
+    def collect(self) -> Any:
+        """As prometheus_client asks for them."""
+        return self._metrics.collect(self._program)
 
 
 def _remove_damaged(folder: Path, program: str) -> None:

@@ -1,0 +1,42 @@
+"""The page of `boltlink monit` at any size, and the metrics of one program. A whole run: tests/system/test_monit.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.cli.monit.page import draw
+from app.cli.monit.readings import ProcessRow, Reading
+
+
+def reading(webs: int, links: int) -> Reading:
+    rows = [
+        ProcessRow(f"web_{n}", 1_000 + n, "RUNNING", 90_000, 12.0, 72_000_000, n, True, 6_170.4, 2.5e-5, 120)
+        for n in range(webs)
+    ]
+    rows.insert(0, ProcessRow("aggregator", None, "STOPPED", 0, 0.0, 0, 0))
+    hot = [(f"go.example.com/{'long' * 20}{n}", 1_000 - n) for n in range(links)]
+    return Reading(0.0, "http://127.0.0.1:8000", rows, 6_170.4 * webs, {"lag_s": 0.4}, {"redis": True}, hot)
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (200, 60)])
+@pytest.mark.parametrize(("webs", "links"), [(1, 0), (8, 3), (64, 20)])
+def test_a_page_fits_its_terminal_and_shows_the_chosen_process(width: int, height: int, webs: int, links: int) -> None:
+    chosen = f"web_{webs - 1}"
+    lines = draw(reading(webs, links), width, height, chosen=chosen).plain.split("\n")
+    assert len(lines) == height
+    assert max(map(len, lines)) <= width
+    assert sum(line.startswith("> ") for line in lines) == 1
+    assert any(line.startswith(f"> {chosen} ") for line in lines)
+    assert "q quit" in lines[-1]
+    assert min(links, 3) <= sum(" go.example.com/" in line for line in lines)
+
+
+def test_what_is_not_well_is_said() -> None:
+    text = draw(reading(1, 0), 80, 24, chosen="").plain
+    assert "STOPPED" in text
+    assert "25 µs" in text
+    away = Reading(0.0, "http://x", [ProcessRow("web_0", 1, "RUNNING", 1, 0.0, 1, 0, False)], stores={"redis": False})
+    text = draw(away, 80, 24, message="restart web_0? y/n").plain
+    assert "not ready" in text
+    assert "redis away" in text
+    assert text.endswith("restart web_0? y/n")
