@@ -15,7 +15,7 @@ from typing import IO, Any, TypeVar
 
 import click
 
-__all__ = ["CLEARABLE", "DOMAIN", "VERSION", "body_of", "clear_option", "field_options", "query_of"]
+__all__ = ["CLEARABLE", "DOMAIN", "VERSION", "Ago", "body_of", "clear_option", "field_options", "query_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,6 +49,22 @@ class Moment(click.ParamType[str]):
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time such as 2030-01-31, 2030-01-31T12:00:00Z, or 30m, 12h, 7d from now")
         return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+class Ago(click.ParamType[datetime]):
+    """A time that was: so long ago, or by the calendar; one without a zone is this machine's."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """With its zone."""
+        match = re.fullmatch(r"(\d{1,9})([smhdw])", value)
+        try:
+            if match is not None:
+                return datetime.now(UTC) - timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time such as 2026-01-31, 2026-01-31T12:00:00Z, or 30m, 12h, 7d ago")
 
 
 class WeightedTarget(click.ParamType[dict[str, Any]]):

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["LEVELS", "Follower", "format_line", "last_lines"]
+__all__ = ["LEVELS", "Follower", "as_json", "format_line", "last_lines", "lines_since", "time_of"]
 
 LEVELS = ("debug", "info", "warning", "error")
 READ_MAX = 1024 * 1024
@@ -100,6 +102,64 @@ def last_lines(path: Path, count: int) -> list[str]:
             return [line.decode(errors="replace") for line in file.read().splitlines()[-count:]]
     except FileNotFoundError:
         return []
+
+
+def lines_since(path: Path, moment: datetime) -> Iterator[str]:
+    """The lines of a log that were written at `moment` or later, those of its rotated files first.
+
+    A line without a time, such as one of a traceback, belongs to the one before it.
+    """
+    rotated = sorted(path.parent.glob(f"{path.name}.[0-9]*"), key=lambda old: int(old.suffix[1:]), reverse=True)
+    is_late = False
+    for file in [*rotated, path]:
+        try:
+            if file.stat().st_mtime < moment.timestamp():
+                continue
+            with file.open("rb") as lines:
+                for raw in lines:
+                    line = raw.decode(errors="replace").rstrip("\n")
+                    at = time_of(line)
+                    is_late = is_late if at is None else at >= moment
+                    if is_late:
+                        yield line
+        except FileNotFoundError:
+            continue  # rotated away just now
+
+
+def time_of(line: str) -> datetime | None:
+    """When a line was written, by its own word: ours, mongod's, Redis's or supervisord's."""
+    fields = _parse(line)
+    try:
+        if fields is not None:
+            text = fields.get("time") or fields.get("t", {}).get("$date")
+            at = datetime.fromisoformat(text) if text else None
+            return at.astimezone(UTC) if at is not None else None
+        if match := re.match(r"\d+:[A-Z] (\d\d \w{3} \d{4} \d\d:\d\d:\d\d)\.(\d{3}) ", line):  # this machine's time
+            return datetime.strptime(f"{match[1]}.{match[2]}", "%d %b %Y %H:%M:%S.%f").astimezone(UTC)
+        if match := re.match(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} ", line):
+            return datetime.fromisoformat(match[1]).astimezone(UTC)
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return None
+
+
+def as_json(program: str, line: str, *, level: str) -> str | None:
+    """A line as one JSON object, whoever wrote it; None when it is below `level`."""
+    fields = _parse(line)
+    found = _level_of(program, line, fields)
+    if LEVELS.index(found) < LEVELS.index(level):
+        return None
+    if fields is not None and "event" in fields:
+        return line
+    at = time_of(line)
+    told = {"time": None if at is None else at.isoformat(), "level": found, "program": program}
+    return json.dumps(
+        {
+            **told,
+            "event": line if fields is None else str(fields.get("msg", "")),
+            **({} if fields is None else {"fields": fields}),
+        }
+    )
 
 
 def format_line(program: str, line: str, *, level: str, is_terminal: bool) -> str | None:
