@@ -28,6 +28,8 @@ COMMANDS = {
     "logs": "app.cli.logs:logs",
     "shorten": "app.cli.links:shorten",
     "links": "app.cli.links:links",
+    "import": "app.cli.imports:import_links",
+    "export": "app.cli.exports:export",
     "stats": "app.cli.stats:stats",
     "live": "app.cli.live:live",
     "erase": "app.cli.stats:erase",

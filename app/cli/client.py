@@ -11,7 +11,7 @@ import click
 import httpx
 from rich.console import Console
 
-from app.cli.errors import AwayError, CliError
+from app.cli.errors import AwayError, CliError, RefusedError
 from app.settings import Settings
 
 __all__ = ["Client", "make_console", "path_of"]
@@ -68,7 +68,7 @@ class Client:
             with self._http.stream("GET", self.url + path, headers=headers, timeout=timeout, **options) as answer:
                 if not answer.is_success:
                     answer.read()
-                    raise CliError(_reason(answer))
+                    raise RefusedError(_reason(answer), answer.status_code)
                 yield from answer.iter_lines()
         except httpx.HTTPError as error:
             raise self._away(error) from error
@@ -80,7 +80,7 @@ class Client:
         except httpx.HTTPError as error:
             raise self._away(error) from error
         if not answer.is_success:
-            raise CliError(_reason(answer))
+            raise RefusedError(_reason(answer), answer.status_code)
         return answer
 
     def _away(self, error: httpx.HTTPError) -> AwayError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["AwayError", "CliError"]
+__all__ = ["AwayError", "CliError", "RefusedError"]
 
 
 class CliError(Exception):
@@ -11,3 +11,11 @@ class CliError(Exception):
 
 class AwayError(CliError):
     """The instance does not answer; a moment later it may."""
+
+
+class RefusedError(CliError):
+    """The instance says no; `status` is HTTP's."""
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(reason)
+        self.status = status

@@ -1,4 +1,4 @@
-"""`boltlink logs`: since when, over rotated files, from which level on, in the order of time, for machines; followed."""
+"""`boltlink logs`: since when, over rotated files, from which level on, in the order of time, for machines."""
 
 from __future__ import annotations
 

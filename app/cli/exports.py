@@ -1,0 +1,93 @@
+"""`boltlink export`: all links, or some, into a file of JSON lines or CSV, page by page.
+
+Killed, it is begun again where it was: `FILE.progress` holds the cursor and how long the file was. Links that come or
+go meanwhile are in it or not, none twice. May import: cli.client, cli.rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.progress import TextColumn, TimeElapsedColumn
+
+from app.cli.client import Client
+from app.cli.resume import Progress
+from app.cli.rows import FORMATS, format_of, write_rows
+from app.cli.talk import YES, confirm
+
+__all__ = ["export"]
+
+PAGE = 500
+Standing = dict[str, Any]
+
+
+@click.command(epilog="Example: boltlink export links.csv --tag spring")
+@click.argument("file", default="-", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="By default as FILE's name ends; jsonl on stdout.")
+@click.option("--tag", default="", help="Only links with this tag.")
+@click.option("--owner", default="", help="Only links of this owner.")
+@click.option("--domain", help="Only links of this domain.")
+@click.option("--state", type=click.Choice(("active", "disabled", "banned")), help="Only links in this state.")
+@YES
+def export(file: Path, kind: str | None, is_sure: bool, **wanted: str | None) -> None:
+    """Write links to FILE, the oldest first; run again after an interruption, it goes on where it was."""
+    given = {name: value for name, value in wanted.items() if value}
+    if wanted["domain"] == "":
+        given["domain"] = ""
+    if str(file) == "-":
+        _export(sys.stdout, kind or "jsonl", given, Progress(None), {"cursor": "", "links": 0})
+        return
+    found = format_of(file.name, kind)
+    if found is None:
+        raise click.UsageError(f"{file} ends in none of .jsonl, .csv: give --format")
+    progress = Progress(file)
+    standing = progress.read()
+    if standing is None or standing["wanted"] != [found, given] or not file.exists():
+        standing = {"cursor": "", "links": 0, "bytes": 0}
+        if file.exists():
+            confirm(f"{file} exists. Write it anew?", is_sure)
+    elif standing["links"]:
+        click.echo(f"{file}: goes on behind {standing['links']} links", err=True)
+    standing["wanted"] = [found, given]
+    with file.open("a", encoding="utf-8", newline="") as out:
+        out.truncate(standing["bytes"])
+        _export(out, found, given, progress, standing)
+    progress.end()
+
+
+def _export(out: IO[str], kind: str, given: dict[str, str], progress: Progress, standing: Standing) -> None:
+    client = Client()
+    with _bar() as (bar, task):
+        while True:
+            query = {**given, "sort": "created", "limit": str(PAGE), "cursor": standing["cursor"]}
+            page = client.call("GET", "/api/v1/links", params={k: v for k, v in query.items() if v or k == "domain"})
+            write_rows(out, kind, page["items"], is_first=not standing["links"])
+            out.flush()
+            standing["links"] += len(page["items"])
+            standing["cursor"] = page["next_cursor"]
+            bar.update(task, description=f"{standing['links']:,} links")
+            if page["next_cursor"] is None:
+                break
+            if progress.path is not None:
+                os.fsync(out.fileno())
+                standing["bytes"] = os.fstat(out.fileno()).st_size
+                progress.keep(standing)
+    if out is not sys.stdout:
+        click.echo(f"{standing['links']} links")
+
+
+@contextlib.contextmanager
+def _bar() -> Any:
+    """How far it is, on a terminal only."""
+    console = Console(stderr=True)
+    with Bar(
+        TextColumn("{task.description}"), TimeElapsedColumn(), console=console, disable=not console.is_terminal
+    ) as bar:
+        yield bar, bar.add_task("0 links", total=None)

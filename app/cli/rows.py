@@ -1,0 +1,112 @@
+"""Links as rows of a file: JSON lines or CSV, read and written one at a time, so memory stays flat.
+
+    JSON lines   an object a line, as `POST /api/v1/links` takes it or as the API shows a link
+    CSV          a header of field names; `tags` with commas between, `rules` and `variants` as JSON, empty: left out
+
+What the API shows of a link and only it can say (clicks, version, …) is left out when a row is read; a link with a
+password shows only that it has one, so such a row is refused: it would lose it. Pure. May import: the standard library.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+__all__ = ["FORMATS", "RowError", "format_of", "read_rows", "write_rows"]
+
+FORMATS = ("jsonl", "csv")
+_ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv"}
+WISHED = (
+    *("slug", "domain", "target", "code", "starts_at", "expires_at", "max_visits", "password", "tags", "title"),
+    *("notes", "forward_query", "forward_path", "rules", "variants", "state"),
+)
+TOLD = ("short_url", "owner", "created_at", "deleted_at", "visits", "clicks", "version", "warnings")
+_JSON_FIELDS = ("rules", "variants")
+_NUMBERS = ("code", "max_visits")
+_SWITCHES = ("forward_query", "forward_path", "password")
+csv.field_size_limit(1024 * 1024)
+
+
+class RowError(Exception):
+    """A row that is none; the text says why."""
+
+
+def format_of(name: str, given: str | None) -> str | None:
+    """The format that was given or that a file's name says; None when neither does."""
+    return given or _ENDINGS.get(Path(name).suffix.lower())
+
+
+def read_rows(file: IO[str], kind: str) -> Iterator[dict[str, Any] | RowError]:
+    """Each row as a body for the API, with `state` where it is told; or why it is none."""
+    source: Iterable[Any] = csv.DictReader(file) if kind == "csv" else (line for line in file if line.strip())
+    for given in source:
+        try:
+            row = _from_csv(given) if kind == "csv" else json.loads(given)
+            yield _body_of(row)
+        except RowError as error:
+            yield error
+        except ValueError as error:
+            yield RowError(f"is no JSON: {error}")
+
+
+def write_rows(file: IO[str], kind: str, links: Iterable[dict[str, Any]], *, is_first: bool) -> None:
+    """Links as the API shows them; `is_first` writes the header of a CSV."""
+    if kind == "jsonl":
+        file.writelines(json.dumps(link, ensure_ascii=False) + "\n" for link in links)
+        return
+    names = [*WISHED, *(name for name in TOLD if name not in ("warnings", "deleted_at"))]
+    writer = csv.DictWriter(file, names, restval="", extrasaction="ignore", lineterminator="\n")
+    if is_first:
+        writer.writeheader()
+    writer.writerows(_to_csv(link) for link in links)
+
+
+def _body_of(row: Any) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise RowError("is no object")
+    body = {name: value for name, value in row.items() if name not in TOLD and value is not None}
+    if unknown := sorted(set(body) - set(WISHED)):
+        raise RowError(f"has unknown fields: {', '.join(map(str, unknown))}")
+    if not isinstance(body.get("target"), str):
+        raise RowError("has no target")
+    if body.get("password") is True:
+        raise RowError("has a password, which no export holds: put it in the row")
+    if body.get("password") is False:
+        del body["password"]
+    if not body.get("domain"):
+        body.pop("domain", None)
+    return body
+
+
+def _from_csv(row: dict[str | None, Any]) -> dict[str, Any]:
+    if None in row:
+        raise RowError("has more fields than the header")
+    found: dict[str, Any] = {name: text for name, text in row.items() if name and text}
+    for name in _JSON_FIELDS:
+        if name in found:
+            found[name] = json.loads(found[name])
+    for name in _NUMBERS:
+        if name in found:
+            try:
+                found[name] = int(found[name])
+            except ValueError:
+                raise RowError(f"{name} {found[name]!r} is no whole number") from None
+    for name in _SWITCHES:
+        if name in found and found[name].lower() in ("true", "false"):
+            found[name] = found[name].lower() == "true"
+    if "tags" in found:
+        found["tags"] = [tag.strip() for tag in found["tags"].split(",") if tag.strip()]
+    return found
+
+
+def _to_csv(link: dict[str, Any]) -> dict[str, Any]:
+    row = dict(link)
+    row["tags"] = ",".join(link["tags"])
+    for name in _JSON_FIELDS:
+        row[name] = json.dumps(link[name]) if link[name] else ""
+    for name in _SWITCHES:
+        row[name] = "true" if link[name] else "false"
+    return row

@@ -1,0 +1,164 @@
+"""`boltlink import` and `export` against a running API: nothing lost, nothing twice, whatever is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.links import LINKS
+from tests.api.service import Service, With, serve
+from tests.cli.command import boltlink
+from tests.cli.test_links import environ_of
+from tests.conftest import Stores, wait_until
+
+ROOT = Path(__file__).parents[2]
+TOLD = ("owner", "created_at", "version", "clicks", "visits", "short_url")
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def without_told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(({k: v for k, v in row.items() if k not in TOLD} for row in rows), key=lambda row: str(row["slug"]))
+
+
+async def count(stores: Stores) -> int:
+    return await stores.database[LINKS].count_documents({"state": {"$ne": "deleted"}})
+
+
+async def post(api: Service, **body: Any) -> None:
+    answer = await api.client.post("/api/v1/links", json={"target": "https://example.com/", **body})
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize("name", ["links.jsonl", "links.csv"])
+def test_what_is_exported_is_imported_as_it_was(with_stores: With, tmp_path: Path, name: str) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            await post(api, slug="plain", tags=["a", "b c"], title='with "quotes", and\na line', code=301)
+            rules = [{"when": {"os": ["iOS"]}, "target": "https://example.com/i"}]
+            await post(
+                api, slug="rules", rules=rules, max_visits=7, expires_at="2090-01-01T00:00:00Z", forward_query=True
+            )
+            await post(api, slug="banned")
+            assert (await api.client.patch("/api/v1/links/banned", json={"state": "banned"})).status_code == 200
+            environ = environ_of(api)
+            first, again = tmp_path / name, tmp_path / f"again-{name}"
+            said = await boltlink("export", str(first), environ=environ)
+            assert (said.status, said.out) == (0, "3 links\n"), said.err
+            await stores.database[LINKS].delete_many({})
+            said = await boltlink("import", str(first), environ=environ)
+            assert (said.status, said.out) == (0, "3 rows, 3 made, 0 refused\n"), said.err
+            assert (await boltlink("export", str(again), environ=environ)).status == 0
+            if name.endswith("csv"):
+                both = [list(csv.DictReader(io.StringIO(path.read_text()))) for path in (first, again)]
+            else:
+                both = [rows_of(first), rows_of(again)]
+            assert without_told(both[0]) == without_told(both[1])
+            assert {row["slug"]: row["state"] for row in both[1]}["banned"] == "banned"
+            assert sorted(os.listdir(tmp_path)) == sorted([first.name, again.name])
+
+    with_stores(scenario)
+
+
+def test_rows_that_are_refused_stand_in_a_file_and_the_others_are_made(with_stores: With, tmp_path: Path) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            await api.make("taken")
+            good = [{"target": f"https://example.com/{n}", "slug": f"s{n}"} for n in range(1_200)]
+            bad = [{"target": "https://example.com/", "slug": "taken"}, {"target": "ftp://x"}, {"slug": "no-target"}]
+            file = write(tmp_path / "in.jsonl", [*good, *bad, {"target": "https://example.com/", "password": True}])
+            file.write_text(file.read_text() + "{\n")
+            dry = await boltlink("import", str(file), "--dry-run", environ=environ_of(api))
+            assert (dry.status, dry.out) == (1, "1205 rows, 0 made, 3 refused\n")
+            assert await count(stores) == 1
+            said = await boltlink("import", str(file), environ=environ_of(api))
+            assert (said.status, said.out) == (1, "1205 rows, 1200 made, 5 refused\n"), said.err
+            assert said.err.count("\n") == 1
+            told = {row["row"]: row["errors"][0] for row in rows_of(tmp_path / "in.jsonl.errors.jsonl")}
+            assert told[1_201] == {"field": "slug", "message": "is taken"}
+            assert told[1_202]["field"] == "target"
+            assert set(told) == {1_201, 1_202, 1_203, 1_204, 1_205}
+            assert await count(stores) == 1_201
+            assert sum(route == "links_batch" or "batch" in route for route, _ in api.requests) == 2
+
+    with_stores(scenario)
+
+
+def test_an_import_that_is_killed_goes_on_and_makes_nothing_twice(with_stores: With, tmp_path: Path) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            file = write(tmp_path / "in.jsonl", [{"target": f"https://example.com/{n}"} for n in range(5_000)])
+            progress = tmp_path / "in.jsonl.progress"
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "app.cli", "import", str(file)),
+                env={**os.environ, **environ_of(api)},
+                cwd=ROOT,
+                stdout=asyncio.subprocess.DEVNULL,
+            )
+            await wait_until(progress.exists)
+            process.kill()
+            await process.wait()
+            kept = json.loads(progress.read_text())
+            assert 1_000 <= kept["rows"] < 5_000
+            # As if it had been killed behind the answer of its last batch, and before that was noted.
+            progress.write_text(json.dumps({**kept, "rows": kept["rows"] - 1_000, "made": kept["made"] - 1_000}))
+            said = await boltlink("import", str(file), environ=environ_of(api))
+            assert (said.status, said.out) == (0, "5000 rows, 5000 made, 0 refused\n"), said.err
+            assert "goes on behind row" in said.err
+            assert await count(stores) == 5_000
+            assert os.listdir(tmp_path) == ["in.jsonl"]
+
+    with_stores(scenario)
+
+
+def test_a_file_that_was_changed_is_not_gone_on_with(with_stores: With, tmp_path: Path) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            file = write(tmp_path / "in.jsonl", [{"target": "https://example.com/"}])
+            kept = {"id": "x", "mark": "another", "rows": 1, "made": 1, "refused": 0, "error_bytes": 0}
+            (tmp_path / "in.jsonl.progress").write_text(json.dumps(kept))
+            said = await boltlink("import", str(file), environ=environ_of(api))
+            assert said.status == 1
+            assert "--restart" in said.err
+            said = await boltlink("import", str(file), "--restart", "--json", environ=environ_of(api))
+            assert (json.loads(said.out)["made"], await count(stores)) == (1, 1)
+
+    with_stores(scenario)
+
+
+def test_an_export_that_was_cut_off_goes_on(with_stores: With, tmp_path: Path) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            rows = [{"target": f"https://example.com/{n}", "slug": f"s{n:04}"} for n in range(700)]
+            assert (await api.client.post("/api/v1/links/batch", json={"links": rows})).status_code == 200
+            whole, cut = tmp_path / "whole.csv", tmp_path / "cut.csv"
+            assert (await boltlink("export", str(whole), environ=environ_of(api))).status == 0
+            page = (await api.client.get("/api/v1/links", params={"sort": "created", "limit": "500"})).json()
+            first = "".join(whole.read_text().splitlines(keepends=True)[:501])
+            cut.write_text(first + "half a li")
+            kept = {"cursor": page["next_cursor"], "links": 500, "bytes": len(first), "wanted": ["csv", {}]}
+            (tmp_path / "cut.csv.progress").write_text(json.dumps(kept))
+            said = await boltlink("export", str(cut), environ=environ_of(api))
+            assert (said.status, said.out) == (0, "700 links\n")
+            assert cut.read_text() == whole.read_text()
+            refused = await boltlink("export", str(cut), environ=environ_of(api))
+            assert (refused.status, refused.err.count("--yes")) == (1, 1)
+            piped = await boltlink("export", environ=environ_of(api))
+            assert len(piped.out.splitlines()) == 700
+
+    with_stores(scenario)
