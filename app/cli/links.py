@@ -182,6 +182,34 @@ def restore_link(slug: str, domain: str, as_json: bool) -> None:
     say(as_json, link, f"{link['short_url']} restored")
 
 
+@links.command("history", epilog="Example: boltlink links history sale --limit 5")
+@click.argument("slug")
+@DOMAIN
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 500), help="How many to show.")
+@click.option("--cursor", default="", help="Where to go on: the next_cursor of a page.")
+@JSON
+def show_history(slug: str, domain: str, limit: int, cursor: str, as_json: bool) -> None:
+    """Show who changed a link, when and what, the newest first."""
+    wanted = {**query_of(domain), "limit": str(limit), **({"cursor": cursor} if cursor else {})}
+    page = Client().call("GET", path_of("links", slug) + "/history", params=wanted)
+    if as_json:
+        click.echo(json.dumps(page))
+        return
+    table = Table("time", "who", "what", "changed", box=None, pad_edge=False)
+    for entry in page["items"]:
+        changed = ", ".join(f"{name}: {_words(change)}" for name, change in (entry["fields"] or {}).items())
+        table.add_row(entry["time"][:19], f"{entry['who']['kind']}:{entry['who']['id'][:12]}", entry["what"], changed)
+    make_console().print(table)
+    if page["next_cursor"]:
+        click.echo(f"more: boltlink links history {slug} --cursor {page['next_cursor']}")
+
+
+def _words(change: dict[str, Any]) -> str:
+    """One field's change: old -> new, or what it was made with."""
+    old, new = (json.dumps(change.get(side), ensure_ascii=False) for side in ("old", "new"))
+    return f"{old} -> {new}" if change.get("old") not in (None, "", []) else new
+
+
 def _send_rows(method: str, path: str, file: Path, as_json: bool) -> None:
     """Sends a file's rows in batches. Raises CliError when a line is none, and at the end when rows were refused."""
     try:

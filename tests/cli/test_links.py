@@ -39,6 +39,23 @@ def test_shorten_prints_the_short_url_and_links_show_it(with_stores: With) -> No
     with_stores(scenario)
 
 
+def test_history_says_who_changed_what(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            environ = environ_of(api)
+            await api.make("mine")
+            assert (await boltlink("links", "edit", "mine", "--title", "New", environ=environ)).status == 0
+            shown = (await boltlink("links", "history", "mine", environ=environ)).out.splitlines()
+            assert ["link.update" in shown[1], "link.create" in shown[2]] == [True, True]
+            assert 'title: "New"' in shown[1]
+            first = await boltlink("links", "history", "mine", "--limit", "1", environ=environ)
+            cursor = first.out.split("--cursor ")[1].strip()
+            rest = await boltlink("links", "history", "mine", "--cursor", cursor, "--json", environ=environ)
+            assert [entry["what"] for entry in json.loads(rest.out)["items"]] == ["link.create"]
+
+    with_stores(scenario)
+
+
 def test_pages_of_links_go_on_with_the_cursor(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         async with serve(stores) as api:
