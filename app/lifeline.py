@@ -12,8 +12,9 @@ import fcntl
 import os
 from pathlib import Path
 
-__all__ = ["OrphanedError", "die_with_parent", "die_with_supervisor", "take_lock"]
+__all__ = ["REFUSED_STATUS", "OrphanedError", "die_with_parent", "die_with_supervisor", "take_lock"]
 
+REFUSED_STATUS = 3  # of a program that no restart helps; `exitcodes` of supervisord.conf
 _PR_SET_PDEATHSIG = 1
 
 

@@ -21,14 +21,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pymongo.errors import PyMongoError
 from tornado import httpserver, netutil, web
 
-from app.accounts import INDEXES as ACCOUNT_INDEXES
 from app.accounts import AuditLog, KeyRing
 from app.agents import CountryFinder, client_address
-from app.analytics import INDEXES as CLICK_INDEXES
-from app.api import INDEXES as API_INDEXES
 from app.api import Services, make_application
 from app.cpu_grant import web_processes
 from app.feed import Hub
@@ -37,10 +33,9 @@ from app.gauges import Gauges
 from app.journal import Journal, Source, create_source, note_faults
 from app.lifeline import take_lock
 from app.limits import Buckets, Limiter, Quota
-from app.links import INDEXES as LINK_INDEXES
-from app.links import LINKS, Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher, authority_of
+from app.links import Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher, authority_of
 from app.observe import Health, Metrics, get_logger
-from app.process import run_program
+from app.process import node_id, run_program
 from app.redirect import (
     AnswerBook,
     Channel,
@@ -52,6 +47,7 @@ from app.redirect import (
     Visitors,
     Visits,
 )
+from app.schema import bring_up
 from app.settings import Settings
 from app.sockets import listen, listen_privately, raise_descriptors
 from app.stores import (
@@ -60,7 +56,6 @@ from app.stores import (
     mongodb_url,
     open_mongodb,
     open_redis,
-    prepare_schema,
     redis_url,
     run_dir,
 )
@@ -74,7 +69,6 @@ JOURNAL_BYTES_MAX = 64 * 1024**3
 PROBE_S = 2.0
 #: Counting visits and limiting tries write: what ails them shall not stop the reading that redirects need.
 BREAKERS = ("redis", "mongodb", "visits", "limits")
-RETRY_S = 0.5
 
 
 class WebProcess:
@@ -289,20 +283,15 @@ class WebProcess:
         self._metrics_server = server
 
     async def _prepare_stores(self) -> None:
-        """Indexes and the admin key; tried until MongoDB is there."""
-        while True:
-            try:
-                indexes = {LINKS: LINK_INDEXES, **ACCOUNT_INDEXES, **API_INDEXES, **CLICK_INDEXES}
-                await prepare_schema(self.database, indexes)
-                key = self.settings.admin_key or read_admin_key(self.settings.state_dir)
-                if key is not None:
-                    await self.keys.add(key, "admin")
-            except PyMongoError as error:
-                self._log.warning("waiting for MongoDB", reason=str(error).split("\n")[0][:200])
-                await asyncio.sleep(RETRY_S)
-            else:
-                self.health.is_prepared = True
-                return
+        """Schema and admin key; tried until MongoDB is there."""
+
+        async def on_usable() -> None:
+            key = self.settings.admin_key or read_admin_key(self.settings.state_dir)
+            if key is not None:
+                await self.keys.add(key, "admin")
+            self.health.is_prepared = True
+
+        await bring_up(self.database, f"{node_id(self.settings.state_dir)}/{self.name}", on_usable)
 
     async def _probe(self) -> None:
         """Says in metrics whether each store answers, also when nobody asks it; takes a new file of countries."""

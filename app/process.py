@@ -1,7 +1,8 @@
 """The skeleton of every Python program of the tree: settings, logs, lifeline, loop, signals.
 
 In: the environment that `boltlink up` filled. Out: a running `main` that is told to stop by an event, and an exit
-status: 0 when it ended in order, 1 when it could not go on (one line says why), 2 for a wrong setting.
+status: 0 when it ended in order, 1 when it could not go on (one line says why), 2 for a wrong setting, 3 when the
+database needs a newer release or is half restored, which trying again does not change: supervisord lets it be.
 Under supervisord a program dies with it: by SIGTERM from the kernel, checked once more after it was asked for.
 
     SIGTERM, SIGINT   `stop` is set
@@ -36,10 +37,18 @@ import uvloop
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
-from app.lifeline import OrphanedError, die_with_supervisor
+from app.lifeline import REFUSED_STATUS, OrphanedError, die_with_supervisor
 from app.observe import configure_logs, get_logger
 from app.settings import Settings, SettingsError
-from app.stores import Database, Lease, LeaseLostError, check_data, supervisor_pid_file
+from app.stores import (
+    Database,
+    HalfRestoredError,
+    Lease,
+    LeaseLostError,
+    SchemaError,
+    check_data,
+    supervisor_pid_file,
+)
 
 __all__ = ["LeasedWork", "Main", "node_id", "run_program", "wait_for_data", "work_by_lease"]
 
@@ -82,6 +91,9 @@ def run_program(default_name: str, main: Main) -> int:
         uvloop.run(_until_stopped(settings, name, main))
     except KeyboardInterrupt:
         return 0
+    except (SchemaError, HalfRestoredError) as error:
+        get_logger().error("not started", reason=str(error))
+        return REFUSED_STATUS
     except Exception as error:
         get_logger().error("failed", reason=str(error).split("\n")[0], exc_info=error)
         return 1

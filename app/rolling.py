@@ -89,6 +89,9 @@ def _wait_until_it_serves(tree: Tree, title: str, name: str) -> None:
     while True:
         info: dict[str, Any] = tree.ask("getProcessInfo", title)
         first = first or info["pid"]
+        refusal = tree.refusal(info)
+        if refusal is not None:
+            raise RestartError(f"{name}: {refusal}")
         if info["pid"] != first:
             raise RestartError(f"{name} died at its start; see: boltlink logs {name}")
         lived_s = time.monotonic() - started

@@ -21,13 +21,14 @@ import os
 import socket
 import sys
 import xmlrpc.client
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from app.cpu_grant import web_processes
-from app.lifeline import take_lock
+from app.lifeline import REFUSED_STATUS, take_lock
 from app.settings import Settings
 from app.stores import run_dir, supervisor_pid_file
 
@@ -129,6 +130,16 @@ class Tree:
             return list(self.ask("getAllProcessInfo"))
         except (OSError, http.client.HTTPException, xmlrpc.client.Error):
             return None
+
+    def refusal(self, info: Mapping[str, Any]) -> str | None:
+        """Why a program will not work on this database, if supervisord says so of it; else None."""
+        if info["statename"] != "EXITED" or info["exitstatus"] != REFUSED_STATUS:
+            return None
+        try:
+            *_, line = (self.logs / f"{info['name']}.log").read_text().splitlines()
+            return str(json.loads(line)["reason"])
+        except (OSError, ValueError, KeyError):
+            return "the database needs a newer release"
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """Calls a method of supervisord. Raises OSError, HTTPException or, where it refuses, xmlrpc.client.Fault."""

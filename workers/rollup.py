@@ -13,6 +13,7 @@ by lease. Chores take turns; each does a short step, and comes again when its ti
 
 A day is moved SETTLED_S after its end, when all nodes have counted it: an aggregator would otherwise make anew what was
 just moved, and lose a race for each. A chore whose round takes long comes less often: it rests nine times as long.
+Migrations (`app.stores.migrations`) go on beside it, by a lease of their own.
 kill -9 anywhere: each step is one transaction that checks in with the lease.
 May import: everything below it.
 """
@@ -39,6 +40,7 @@ from app.analytics import (
 )
 from app.lifeline import take_lock
 from app.links import LinkStore, Tags
+from app.migrating import migrate
 from app.observe import Metrics, get_logger
 from app.process import node_id, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
@@ -217,7 +219,8 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     publishing = asyncio.create_task(_publish(rollup, lease, metrics))
     try:
         await wait_for_data(database, stop)
-        await work_by_lease(lease, rollup, stop, pause_s=PAUSE_S)
+        work = work_by_lease(lease, rollup, stop, pause_s=PAUSE_S)
+        await asyncio.gather(work, migrate(database, holder, metrics, stop))
     finally:
         publishing.cancel()
         await database.client.close()

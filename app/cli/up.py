@@ -195,6 +195,9 @@ class _Watch:
         for process in self._tree.processes() or []:
             pids = self._pids[process["name"]]
             pids.add(process["pid"])
+            refusal = self._tree.refusal(process)
+            if refusal is not None:
+                raise CliError(refusal)
             if len(pids - {0}) > DEATHS_MAX:
                 words = last_lines(self._tree.logs / f"{process['name']}.log", 1)
                 raise CliError(f"{process['name']} does not start: {words[0][:300] if words else 'it said nothing'}")

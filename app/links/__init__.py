@@ -7,6 +7,7 @@ from app.links.changes import ChangeFeed, HistoryLostError
 from app.links.domains import DOMAINS, Domain, DomainError, DomainStore, DomainWatch, normalise_domain
 from app.links.labels import PLAIN_CODE
 from app.links.listing import ORDERS, Listing, ListingError, Page, Place, Wanted
+from app.links.migrations import MIGRATIONS, OBSOLETE
 from app.links.model import Cached, CachedLink, Link, LinkState, StoredLink, join_key, split_key
 from app.links.noting import Tell, WriteNotes
 from app.links.passwords import HasherBusyError, PasswordError, PasswordHasher, check_password
@@ -24,6 +25,8 @@ __all__ = [
     "DOMAINS",
     "INDEXES",
     "LINKS",
+    "MIGRATIONS",
+    "OBSOLETE",
     "ORDERS",
     "PLAIN_CODE",
     "RULES_MAX",

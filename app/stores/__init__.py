@@ -22,7 +22,8 @@ from app.stores.places import (
 
 if TYPE_CHECKING:
     from app.stores.connections import DATABASE_NAME, Database, open_mongodb, open_redis
-    from app.stores.lease import LEASES, Lease, LeaseLostError
+    from app.stores.lease import LEASES, Lease, LeaseLostError, renewing
+    from app.stores.migrations import Migration, MigrationCounts, Migrations, mark_migrated
     from app.stores.pipe import Pipe, command
     from app.stores.schema import (
         RESTORE_ID,
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
         SCHEMA_VERSION,
         HalfRestoredError,
         SchemaError,
+        SchemaState,
+        Shape,
         check_data,
-        prepare_schema,
+        make_schema,
+        read_schema,
     )
     from app.stores.transactions import LostRaceError, Session, Trace, UnknownOutcomeError, transact, transaction
 
@@ -48,22 +52,30 @@ __all__ = [
     "Lease",
     "LeaseLostError",
     "LostRaceError",
+    "Migration",
+    "MigrationCounts",
+    "Migrations",
     "Pipe",
     "PlaceError",
     "SchemaError",
+    "SchemaState",
     "Session",
+    "Shape",
     "Trace",
     "UnknownOutcomeError",
     "check_data",
     "command",
     "make_private_folder",
+    "make_schema",
+    "mark_migrated",
     "mongodb_socket",
     "mongodb_url",
     "open_mongodb",
     "open_redis",
-    "prepare_schema",
+    "read_schema",
     "redis_socket",
     "redis_url",
+    "renewing",
     "replica_set_url",
     "run_dir",
     "supervisor_pid_file",
@@ -75,7 +87,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from app.stores import connections, lease, pipe, schema, transactions  # noqa: PLC0415
+    from app.stores import connections, lease, migrations, pipe, schema, transactions  # noqa: PLC0415
 
-    parts = (schema, lease, pipe, transactions, connections)
+    parts = (schema, migrations, lease, pipe, transactions, connections)
     return getattr(next(part for part in parts if name in part.__all__), name)

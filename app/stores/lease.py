@@ -24,19 +24,20 @@ so a killed program holds its lease again at once, while others wait until it ex
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from bson.int64 import Int64
 from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from app.stores.connections import Database
 
-__all__ = ["LEASES", "Lease", "LeaseLostError"]
+__all__ = ["LEASES", "Lease", "LeaseLostError", "renewing"]
 
 LEASES = "leases"
 LIFE_S = 10.0  # a holder that is gone is replaced within this and one try; well above a stepped-down primary's 2-3 s
@@ -170,3 +171,22 @@ class Lease:
     @staticmethod
     def _one_more(field: str) -> dict[str, Any]:
         return {"$add": [field, Int64(1)]}
+
+
+@contextlib.asynccontextmanager
+async def renewing(lease: Lease) -> AsyncIterator[None]:
+    """Keeps a lease that is held while something takes long that may be done twice; gives it back at the end."""
+    task = asyncio.create_task(_renew_for_ever(lease))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await lease.release()
+
+
+async def _renew_for_ever(lease: Lease) -> None:
+    while True:
+        await asyncio.sleep(lease.life_s / 3)
+        with contextlib.suppress(PyMongoError):  # asked again in time, or it runs out
+            await lease.renew()

@@ -1,42 +1,70 @@
-"""The shape of the data: indexes, a version that an older program does not touch, and whether it is whole.
+"""The shape of the data: indexes, and versions that tell programs whether they understand each other.
 
-In: the indexes that each room names. Out: a database that has them, and the document `schema` = {version}.
+In: the indexes that the rooms name. Out: a database that has them, and in the collection `schema` the document
 
-    stored version   what a program of SCHEMA_VERSION does
-    none             writes its own: the database is new
-    lower            raises it; so far every change is one that older programs bear
-    equal            nothing
-    higher           refuses: it would write documents that the newer program no longer reads
+    boltlink   version  of the newest program that has made its indexes here
+               oldest   version a program must have at least to work on it
+               digest   of the indexes that were made, so that a start asks for one document and makes none
+
+    stored                    what a program does
+    none                      makes everything: the database is new
+    oldest > its own          refuses: it would write documents that the newer program no longer reads
+    version > its own         nothing: a newer program runs beside it, and has made what it needs
+    version lower, or digest  makes missing indexes, then drops those that nobody wants any more
+    the same                  nothing
 
 While a restore is under way, or was killed, `schema` also holds {_id: restore}; no program works on such a database.
-Idempotent, so that any number of processes may do it at once; a version never falls, whoever comes last.
+Idempotent, so that any number of processes may do it at once; versions never fall, whoever comes last. Contents are
+moved by `app.stores.migrations`, which keeps its own rows here. Which changes are allowed: docs/architecture.md.
 May import: pymongo.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
 
+import pymongo
 from pymongo import IndexModel
+from pymongo.errors import OperationFailure
 
 from app.stores.connections import Database
 
-__all__ = ["RESTORE_ID", "SCHEMA", "SCHEMA_VERSION", "HalfRestoredError", "SchemaError", "check_data", "prepare_schema"]
+__all__ = [
+    "RESTORE_ID",
+    "SCHEMA",
+    "SCHEMA_VERSION",
+    "HalfRestoredError",
+    "SchemaError",
+    "SchemaState",
+    "Shape",
+    "check_data",
+    "make_schema",
+    "read_schema",
+]
 
 SCHEMA = "schema"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # rises with each migration and each index that is dropped
+OLDEST_VERSION = 1  # of the programs that may run beside this one
+BUILD_S = 3_600.0  # of one collection's indexes; MongoDB goes on building when nobody waits any more
+INDEX_NOT_FOUND, NAMESPACE_NOT_FOUND = 27, 26
 RESTORE_ID = "restore"
 _ID = "boltlink"
 
 
 class SchemaError(Exception):
-    """The database was written by a newer release; `stored` is its version."""
+    """The database needs a newer release; `oldest` is the version that a program must have."""
 
-    def __init__(self, stored: int) -> None:
+    def __init__(self, oldest: int) -> None:
         super().__init__(
-            f"the database has schema version {stored}, this program knows {SCHEMA_VERSION}: install a newer release"
+            f"the database needs programs of schema version {oldest} or later, this one has {SCHEMA_VERSION}: "
+            "install a newer release"
         )
-        self.stored = stored
+        self.oldest = oldest
 
 
 class HalfRestoredError(Exception):
@@ -47,28 +75,77 @@ class HalfRestoredError(Exception):
         self.file = file
 
 
-async def check_data(database: Database) -> None:
-    """Returns when a program of this release may work on the data.
+class SchemaState(Enum):
+    """How a database stands to this program."""
+
+    NEW = "new"
+    OUTDATED = "outdated"
+    CURRENT = "current"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The indexes of each collection, and names of those that earlier releases made."""
+
+    indexes: Mapping[str, Sequence[IndexModel]]
+    obsolete: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Equal for equal indexes."""
+        wanted = {name: [model.document for model in models] for name, models in self.indexes.items()}
+        text = json.dumps([wanted, {name: list(names) for name, names in self.obsolete.items()}], default=dict)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+async def check_data(database: Database) -> Mapping[str, Any] | None:
+    """What is noted of a database that this program may work on; None of a new one.
 
     Raises:
-        SchemaError: it is newer than this program.
+        SchemaError: the database needs a newer program.
         HalfRestoredError: it is not whole.
-        PyMongoError: the database does not answer.
+        PyMongoError: it does not answer.
     """
     rows = {row["_id"]: row async for row in database[SCHEMA].find({"_id": {"$in": [_ID, RESTORE_ID]}})}
     if (unfinished := rows.get(RESTORE_ID)) is not None:
         raise HalfRestoredError(unfinished.get("file", "FILE"))
-    if (row := rows.get(_ID)) is not None and row["version"] > SCHEMA_VERSION:
-        raise SchemaError(row["version"])
+    row = rows.get(_ID)
+    oldest: int = 0 if row is None else row.get("oldest", row["version"])
+    if oldest > SCHEMA_VERSION:
+        raise SchemaError(oldest)
+    return row
 
 
-async def prepare_schema(database: Database, indexes: Mapping[str, Sequence[IndexModel]]) -> None:
-    """Checks the version, then makes the indexes of each collection that are missing.
+async def read_schema(database: Database, shape: Shape) -> SchemaState:
+    """Looks whether there is something to make; changes nothing and raises as `check_data`."""
+    row = await check_data(database)
+    if row is None:
+        return SchemaState.NEW
+    is_made = row["version"] > SCHEMA_VERSION or (row["version"], row.get("digest")) == (SCHEMA_VERSION, shape.digest())
+    return SchemaState.CURRENT if is_made else SchemaState.OUTDATED
+
+
+async def make_schema(database: Database, shape: Shape) -> None:
+    """Makes the indexes that are missing, drops those that are obsolete, and notes the version.
 
     Raises:
-        SchemaError, HalfRestoredError, PyMongoError: see `check_data`; nothing was changed.
+        SchemaError, HalfRestoredError: see `check_data`; nothing was changed.
+        PyMongoError: it does not answer, or holds what an index forbids.
     """
-    await check_data(database)
-    for collection, models in indexes.items():
-        await database[collection].create_indexes(models)
-    await database[SCHEMA].update_one({"_id": _ID}, {"$max": {"version": SCHEMA_VERSION}}, upsert=True)
+    if await read_schema(database, shape) is SchemaState.CURRENT:
+        return
+    with pymongo.timeout(BUILD_S):
+        for collection, models in shape.indexes.items():
+            await database[collection].create_indexes(list(models))
+    for collection, names in shape.obsolete.items():
+        for name in names:
+            await _drop(database, collection, name)
+    made: dict[str, Any] = {"version": SCHEMA_VERSION, "oldest": OLDEST_VERSION}
+    await database[SCHEMA].update_one({"_id": _ID}, {"$max": made, "$set": {"digest": shape.digest()}}, upsert=True)
+
+
+async def _drop(database: Database, collection: str, name: str) -> None:
+    try:
+        await database[collection].drop_index(name)
+    except OperationFailure as error:
+        if error.code not in (INDEX_NOT_FOUND, NAMESPACE_NOT_FOUND):
+            raise

@@ -25,7 +25,7 @@ from app.backup import (
     load as loading,
 )
 from app.links import LINKS, Cached, CachedLink, LinkCache
-from app.stores import LEASES, SCHEMA, HalfRestoredError, Lease, check_data, prepare_schema
+from app.stores import LEASES, SCHEMA, HalfRestoredError, Lease, Shape, check_data, make_schema
 from tests.backup.data import contents_of, dump, fill, load, make_load
 from tests.conftest import Stores
 
@@ -76,7 +76,7 @@ class _Guarded:
 
 async def prepared(stores: Stores) -> bytes:
     """A backup of a database with everything, whose blocks are small; then other data in its place."""
-    await prepare_schema(stores.database, CLICK_INDEXES)
+    await make_schema(stores.database, Shape(CLICK_INDEXES))
     await fill(stores.database, 120)
     return await dump(stores.database)
 
@@ -108,7 +108,7 @@ def test_a_restore_that_is_killed_before_any_write_goes_on(with_stores: With, mo
     monkeypatch.setattr(loading, "GROUP_BLOCKS", 2)
 
     async def scenario(stores: Stores) -> None:
-        await prepare_schema(stores.database, {})
+        await make_schema(stores.database, Shape({}))
         await fill(stores.database, 120)
         data = await dump(stores.database)
         before = await contents_of(stores.database)

@@ -30,7 +30,7 @@ from app.journal import REDIRECT_GET, Journal, create_source
 from app.links import INDEXES as LINK_INDEXES
 from app.links import LINKS
 from app.settings import Settings
-from app.stores import mongodb_url, prepare_schema, redis_url
+from app.stores import Shape, make_schema, mongodb_url, redis_url
 from app.stores.embedded import find_engine
 from app.tree import Tree
 from tests.cli.command import boltlink
@@ -79,7 +79,7 @@ def test_a_node_that_is_well_has_no_failure_and_every_check_is_made(
     engines: Engines, with_stores: Callable[..., None], state: Path
 ) -> None:
     async def scenario(stores: Stores) -> None:
-        await prepare_schema(stores.database, INDEXES)
+        await make_schema(stores.database, Shape(INDEXES))
         found = await examine(state, 0, **urls(engines, stores), **free_ports())
         assert set(found) == set(CHECKS)
         machine = {"kernel", "kernel.huge_pages", "clock", "cpu", "limits.files", "python.compiled", "state.disk"}
@@ -94,9 +94,9 @@ def test_a_node_that_is_well_has_no_failure_and_every_check_is_made(
 
 def test_stores_that_are_set_wrongly_are_named(engines: Engines, with_stores: Callable[..., None], state: Path) -> None:
     async def scenario(stores: Stores) -> None:
-        await prepare_schema(stores.database, INDEXES)
+        await make_schema(stores.database, Shape(INDEXES))
         await stores.database[LINKS].drop_index(str(LINK_INDEXES[0].document["name"]))
-        await stores.database["schema"].update_one({}, {"$set": {"version": 999}})
+        await stores.database["schema"].update_one({"_id": "boltlink"}, {"$set": {"version": 999, "oldest": 999}})
         await stores.redis.config_set("maxmemory-policy", "noeviction")
         await stores.redis.config_set("appendonly", "yes")
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.analytics import INDEXES
-from app.stores import prepare_schema
+from app.stores import Shape, make_schema
 from tests.conftest import Stores
 from tests.workers.node import Node
 
@@ -22,7 +22,7 @@ def with_node(tmp_path: Path, with_stores: Callable[..., None]) -> Callable[[Sce
 
     def run(scenario: Scenario) -> None:
         async def whole(stores: Stores) -> None:
-            await prepare_schema(stores.database, INDEXES)
+            await make_schema(stores.database, Shape(INDEXES))
             node = Node(stores.database, tmp_path / "journal", 1)
             await scenario(node, stores)
             await node.settle()

@@ -24,7 +24,7 @@ import uvloop
 
 from app.analytics import ALL, CLICKS_SUM, INDEXES
 from app.analytics.bucket import signed
-from app.stores import Database, mongodb_url, open_mongodb, prepare_schema
+from app.stores import Database, Shape, make_schema, mongodb_url, open_mongodb
 from tests.conftest import Engines
 from tests.workers.node import Node
 
@@ -74,7 +74,7 @@ async def live(database: Database, folder: Path, seed: int) -> int:
 
 async def run_seeds(database: Database, folder: Path, seeds: Iterable[int]) -> int:
     """Lives of all seeds, AT_ONCE at a time, in an empty database; returns how many clicks they had."""
-    await prepare_schema(database, INDEXES)
+    await make_schema(database, Shape(INDEXES))
     left = iter(seeds)
     clicks = 0
 

@@ -22,7 +22,7 @@ from pymongo.errors import PyMongoError
 
 from app.analytics import CLICKS_NODE, INDEXES
 from app.journal import REDIRECT_GET, Journal, create_source
-from app.stores import mongodb_url, prepare_schema
+from app.stores import Shape, make_schema, mongodb_url
 from tests.conftest import Engines, Stores
 from tests.workers.node import HEAD
 
@@ -134,7 +134,7 @@ def run(tmp_path: Path, engines: Engines, with_stores: Callable[..., None]) -> C
 
     def whole(deeds: Deeds) -> None:
         async def scenario(stores: Stores) -> None:
-            await prepare_schema(stores.database, INDEXES)
+            await make_schema(stores.database, Shape(INDEXES))
             url = mongodb_url(engines.settings).replace("/?", f"/{stores.database.name}?")
             appended = await deeds(stores, tmp_path, url)
             assert await counted(stores) == appended

@@ -9,7 +9,7 @@ from pymongo.errors import AutoReconnect
 
 from app.analytics import INDEXES, Ledger
 from app.feed import ALL_LINKS, Seen, Tap
-from app.stores import prepare_schema
+from app.stores import Shape, make_schema
 from tests.conftest import Stores
 from tests.workers.node import FOLDING, Node, drain
 
@@ -18,7 +18,7 @@ def test_who_watches_hears_of_each_visit_once_when_it_is_applied(
     tmp_path: Path, with_stores: Callable[..., None]
 ) -> None:
     async def scenario(stores: Stores) -> None:
-        await prepare_schema(stores.database, INDEXES)
+        await make_schema(stores.database, Shape(INDEXES))
         node = Node(stores.database, tmp_path / "journal", 1)
         told: list[Seen] = []
         lost = ["commit"]

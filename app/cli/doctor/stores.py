@@ -176,12 +176,12 @@ async def _transactions(database: Database) -> Finding:
 
 async def _schema(database: Database) -> Finding:
     check = "mongodb.schema"
-    row = await database[SCHEMA].find_one({})
+    row = await database[SCHEMA].find_one({"_id": "boltlink"})
     if row is None:
         return ok(check, f"a new database; `boltlink up` makes version {SCHEMA_VERSION}")
-    stored = row["version"]
-    if stored > SCHEMA_VERSION:
-        means = f"This release knows {SCHEMA_VERSION}, and starts no API on it."
+    stored, oldest = row["version"], row.get("oldest", row["version"])
+    if oldest > SCHEMA_VERSION:
+        means = f"It needs programs of version {oldest}; this release has {SCHEMA_VERSION}, and none of it starts."
         return fail(check, f"version {stored}", means, "Install the newer release again.")
     if stored < SCHEMA_VERSION:
         return warn(check, f"version {stored}", f"This release writes {SCHEMA_VERSION}.", "boltlink reload")
