@@ -18,7 +18,7 @@ from app.stores import Breaker
 
 __all__ = ["Gauges"]
 
-OUTCOMES = ("not_found", "gone", "unavailable", "password")
+OUTCOMES = ("not_found", "gone", "unavailable", "password", "limited")
 SECONDS_LEFT_MAX = 30 * 86_400.0
 
 

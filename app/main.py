@@ -32,7 +32,7 @@ from app.front import Gate, Listener, TornadoExchange
 from app.gauges import Gauges
 from app.journal import Journal, Source, create_source, note_faults
 from app.lifeline import take_lock
-from app.limits import Buckets, Limiter, Quota
+from app.limits import Buckets, Limiter, Quota, Scans
 from app.links import Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher, authority_of
 from app.observe import Health, Metrics, get_logger
 from app.process import node_id, run_program
@@ -204,6 +204,7 @@ class WebProcess:
             hosts=self.hosts,
             resolver=self.resolver,
             specials=self.specials,
+            scans=Scans(settings.unknown_rate, time.monotonic),
             append=self.journal.append,
             make_exchange=lambda owner: TornadoExchange(owner, gate, application, remote),
             call_soon=asyncio.get_running_loop().call_soon,

@@ -319,6 +319,12 @@ class Settings:
         "5000/s",
         "API requests of a key, over all nodes, ten seconds' worth at once; statistics cost 5, a batch 10; or off",
     )
+    unknown_rate: int | None = _setting(
+        "BOLTLINK_UNKNOWN_RATE",
+        _per_second,
+        "20/s",
+        "short links that do not exist, of an address in each process, ten seconds' worth at once; or off",
+    )
     cors_origins: tuple[str, ...] = _setting(
         "BOLTLINK_CORS_ORIGINS",
         _origins,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from app.front import Connection, Gate, pack_peer
+from app.limits import Scans
 from app.links import CachedLink, Parameter, Rule, Variant, When
 from app.redirect import AnswerBook, Hosts, Specials, Table, Visitors, entry_of
 from bench.features import open_journal
@@ -167,6 +168,7 @@ def _gate(table: Table, visitors: Visitors, append: Callable[..., bool]) -> Gate
         hosts=Hosts("sho.rt"),
         resolver=unused,
         specials=Specials(table=table, visitors=visitors, visits=unused, passwords=unused),
+        scans=Scans(None, time.monotonic),
         append=append,
         make_exchange=lambda owner: unused,
         call_soon=lambda *args: None,

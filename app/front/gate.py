@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from app.front.head import Careful
 from app.front.lane import Lane
 from app.journal import Outcome
+from app.limits import Scans
 from app.redirect import AnswerBook, Hosts, Resolver, Specials, Table
 from app.settings import RESERVED_SEGMENTS
 
@@ -77,6 +78,7 @@ class FrontCounts:
     gone: int = 0
     unavailable: int = 0
     password: int = 0
+    limited: int = 0
     refused_connections: int = 0
 
     def count(self, outcome: Outcome) -> None:
@@ -110,6 +112,7 @@ class Gate:
         "now",
         "refused",
         "resolver",
+        "scans",
         "specials",
         "table",
         "warm_hits",
@@ -123,6 +126,7 @@ class Gate:
         hosts: Hosts,
         resolver: Resolver,
         specials: Specials,
+        scans: Scans,
         append: Callable[[bytes, int, bytes, int, int, bytes], bool],
         make_exchange: Callable[[Owner], Exchange],
         call_soon: Callable[..., Any],
@@ -134,6 +138,7 @@ class Gate:
         self.hosts = hosts
         self.resolver = resolver
         self.specials = specials
+        self.scans = scans
         self.append = append
         self.lane = Lane(table=table, prefixes=hosts.prefixes, append=append)
         self.make_exchange = make_exchange

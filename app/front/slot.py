@@ -40,6 +40,8 @@ _OUTCOMES = {
     **dict.fromkeys(PAGE_STATUSES, Outcome.PASSWORD),
 }
 
+_LIMITED = Decision(HTTPStatus.TOO_MANY_REQUESTS, NO_LINK, counts=False)
+
 
 class Slot:
     """One answer that is not a plain hit: perhaps not known yet, perhaps behind others that are not."""
@@ -81,7 +83,10 @@ class Slot:
         self._key = key
         self._rest = rest
         if entry is None:
-            gate.resolver.resolve(key, self._on_resolved)
+            if gate.scans.is_over(self._address()):
+                self._decision = _LIMITED
+            else:
+                gate.resolver.resolve(key, self._on_resolved)
         else:
             gate.warm_hits += 1
             self._decide(entry)
@@ -95,6 +100,9 @@ class Slot:
             gate.counts.redirects += 1
             self._journal(decision, REDIRECT_HEAD if found.is_head else REDIRECT_GET)
             return gate.book.redirect(decision.location, decision.status, close=self.close)
+        if decision is _LIMITED:
+            gate.counts.limited += 1
+            return gate.book.failure(decision.status, self._head, is_head=found.is_head, close=self.close)
         outcome = _OUTCOMES.get(HTTPStatus(decision.status))
         if outcome is not None:
             gate.counts.count(outcome)
@@ -105,6 +113,9 @@ class Slot:
                 decision.status, gate.book.date, wait_s=decision.wait_s, is_head=found.is_head, close=self.close
             )
         return gate.book.failure(decision.status, self._head, is_head=found.is_head, close=self.close)
+
+    def _address(self) -> str:
+        return self._gate.specials.visitors.address(self._head, self._connection.peer)
 
     def _decide(self, entry: Entry) -> None:
         if isinstance(entry, bytes):
@@ -136,6 +147,8 @@ class Slot:
         """The resolver's word: an entry, or the status of what is not one."""
         if isinstance(answer, int):
             self._decision = Decision(answer, NO_LINK)
+            if answer == HTTPStatus.NOT_FOUND:
+                self._gate.scans.on_unknown(self._address())
         else:
             self._decide(answer)
         self._connection.settle()

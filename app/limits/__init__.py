@@ -2,5 +2,6 @@
 
 from app.limits.buckets import Bucket, Buckets, Grant, Limiter, Rate
 from app.limits.quota import Quota
+from app.limits.scans import Scans
 
-__all__ = ["Bucket", "Buckets", "Grant", "Limiter", "Quota", "Rate"]
+__all__ = ["Bucket", "Buckets", "Grant", "Limiter", "Quota", "Rate", "Scans"]

@@ -32,10 +32,12 @@ _TEXTS = {
     HTTPStatus.GONE: "This short link no longer leads anywhere.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request's body is too large.",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The request's head is too large.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many short links that do not exist were asked for from this address.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something failed here; it was logged.",
     HTTPStatus.SERVICE_UNAVAILABLE: "This short link cannot be looked up right now. Please try again shortly.",
 }
-RETRY_AFTER_S = 2  # a store's breaker probes again within a second; one more for the answer
+#: A store's breaker probes again within a second, and one more for the answer; tokens for look-ups come every second.
+RETRY_AFTER_S = {HTTPStatus.SERVICE_UNAVAILABLE: 2, HTTPStatus.TOO_MANY_REQUESTS: 1}
 
 
 class AnswerBook:
@@ -98,8 +100,8 @@ def _failure(
         b"Cache-Control: private, no-store",
         b"X-Content-Type-Options: nosniff",
     ]
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        lines.append(b"Retry-After: %d" % RETRY_AFTER_S)
+    if status in RETRY_AFTER_S:
+        lines.append(b"Retry-After: %d" % RETRY_AFTER_S[status])
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         lines.append(b"Allow: GET, HEAD")
     if request_id is not None:

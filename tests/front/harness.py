@@ -11,6 +11,7 @@ from typing import Any
 from app import journal
 from app.front import Connection, Gate, TornadoExchange, pack_peer
 from app.front.gate import Owner
+from app.limits import Scans
 from app.redirect import AnswerBook, Hosts, PasswordDesk, Specials, Table, Visitors, Visits
 from tests.front.application import make_application
 
@@ -144,6 +145,7 @@ class Front:
             hosts=Hosts("s.example"),
             resolver=self.resolver,  # type: ignore[arg-type]
             specials=Specials(table=table, visitors=Visitors(), visits=NO_VISITS, passwords=NO_PASSWORDS),
+            scans=Scans(None, lambda: 1_000.0),
             append=self._append,
             make_exchange=make_exchange,
             call_soon=self.soon.append,
