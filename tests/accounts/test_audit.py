@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 from app.accounts import AUDIT, INDEXES, SYSTEM, WHATS, AuditLog, AuditSearch, Author, time_of
 from app.links import INDEXES as LINK_INDEXES
 from app.links import LINKS, Link, LinkStore
-from app.stores import Session, prepare_schema, transact
+from app.stores import Session, Shape, make_schema, transact
 from tests.conftest import Stores
 
 With = Callable[[Callable[[Stores], Awaitable[None]]], None]
@@ -43,7 +43,7 @@ class Clock:
 
 
 async def open_log(stores: Stores, clock: Callable[[], float]) -> AuditLog:
-    await prepare_schema(stores.database, {LINKS: LINK_INDEXES, **INDEXES})
+    await make_schema(stores.database, Shape({LINKS: LINK_INDEXES, **INDEXES}))
     return AuditLog(stores.database, now_s=clock, token_bytes=secrets.token_bytes)
 
 

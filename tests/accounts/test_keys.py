@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from app.accounts import INDEXES, KEYS, AuditLog, KeyRing, Scope, hash_key, make_key
 from app.accounts.keys import CACHE_MAX, CACHE_S, USED_S
-from app.stores import prepare_schema
+from app.stores import Shape, make_schema
 from tests.conftest import Stores, wait_until
 
 With = Callable[[Callable[[Stores], Awaitable[None]]], None]
@@ -26,7 +26,7 @@ class Clock:
 
 
 async def open_ring(stores: Stores, clock: Clock) -> KeyRing:
-    await prepare_schema(stores.database, INDEXES)
+    await make_schema(stores.database, Shape(INDEXES))
     audit = AuditLog(stores.database, now_s=clock, token_bytes=secrets.token_bytes)
     return KeyRing(stores.database, audit, monotonic=clock, now_s=lambda: int(clock.now))
 

@@ -20,7 +20,7 @@ from app.limits import Buckets, Limiter, Quota
 from app.links import INDEXES, LINKS, Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher
 from app.observe import Health
 from app.settings import Settings
-from app.stores import Breaker, Database, prepare_schema
+from app.stores import Breaker, Database, Shape, make_schema
 from tests.conftest import Stores
 
 __all__ = ["ADMIN_KEY", "PUBLIC_URL", "Service", "With", "make_services", "serve"]
@@ -86,7 +86,7 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
 @asynccontextmanager
 async def serve(stores: Stores, services: Services | None = None, **settings: str) -> AsyncIterator[Service]:
     """An API with its indexes and the admin key; the client sends the key by default."""
-    await prepare_schema(stores.database, {LINKS: INDEXES, **ACCOUNT_INDEXES})
+    await make_schema(stores.database, Shape({LINKS: INDEXES, **ACCOUNT_INDEXES}))
     if services is None:
         services = make_services(stores, None, **settings)
         await services.keys.add(ADMIN_KEY, "admin")
