@@ -206,10 +206,7 @@ class Settings:
     )
     state_dir: Path = _setting("BOLTLINK_STATE_DIR", _path, "./var", "folder of everything that outlives a process")
     web_processes: int | None = _setting(
-        "BOLTLINK_WEB_PROCESSES",
-        _whole(1, 512),
-        None,
-        "web processes; unset: one per CPU granted, at least 2",
+        "BOLTLINK_WEB_PROCESSES", _whole(1, 512), None, "web processes; unset: one per CPU granted, at least 2"
     )
     redis_url: str | None = _setting(
         "BOLTLINK_REDIS_URL",
@@ -235,10 +232,7 @@ class Settings:
         "BOLTLINK_MONGOD", _path, None, "the mongod to embed; unset: the installed wheel's, then PATH"
     )
     trusted_proxies: tuple[Network, ...] = _setting(
-        "BOLTLINK_TRUSTED_PROXIES",
-        _networks,
-        "",
-        "addresses whose X-Forwarded-For and Forwarded are believed",
+        "BOLTLINK_TRUSTED_PROXIES", _networks, "", "addresses whose X-Forwarded-For and Forwarded are believed"
     )
     unknown_hosts: str = _setting(
         "BOLTLINK_UNKNOWN_HOSTS",
@@ -323,7 +317,7 @@ class Settings:
         "BOLTLINK_UNKNOWN_RATE",
         _per_second,
         "20/s",
-        "short links that do not exist, of an address in each process, ten seconds' worth at once; or off",
+        "short links that do not exist, of an address in each process; or off",
     )
     cors_origins: tuple[str, ...] = _setting(
         "BOLTLINK_CORS_ORIGINS",
