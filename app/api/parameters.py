@@ -95,7 +95,14 @@ def _read(given: Sequence[bytes], kind: Any) -> Any:
         text = given[0].decode()
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8") from None
-    return msgspec.convert(text, _without_none(kind), strict=False)
+    wanted = _without_none(kind)
+    # Only numbers and booleans are read out of text: a time would be read out of a number, too.
+    return msgspec.convert(text, wanted, strict=_bare(wanted) not in (int, float, bool))
+
+
+def _bare(kind: Any) -> Any:
+    """A type without notes."""
+    return _bare(get_args(kind)[0]) if get_origin(kind) is Annotated else kind
 
 
 def _without_none(kind: Any) -> Any:

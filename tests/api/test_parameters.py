@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -60,6 +61,18 @@ def test_null_is_a_word_like_others() -> None:
     with pytest.raises(Problem) as caught:
         read_query({"word": [b"null"]}, Perhaps, is_strict=True)
     assert [error.message for error in caught.value.errors] == ["must be one of a"]
+
+
+def test_a_number_is_no_time() -> None:
+    class Timed(msgspec.Struct):
+        at: Annotated[datetime, Meta(tz=True)] | None = None
+        is_all: bool = False
+
+    found = read_query({"at": [b"2026-01-01T00:00:00Z"], "is_all": [b"true"]}, Timed, is_strict=True)
+    assert found == Timed(datetime(2026, 1, 1, tzinfo=UTC), is_all=True)
+    for text in (b"0.5", b"1764111600", b"2026-01-01"):
+        with pytest.raises(Problem):
+            read_query({"at": [text]}, Timed, is_strict=True)
 
 
 def test_a_wrong_choice_is_told_which_there_are() -> None:
