@@ -23,7 +23,7 @@ from typing import Any
 
 from tornado import httpserver, netutil, web
 
-from app.accounts import AuditLog, KeyRing
+from app.accounts import AuditLog, KeyRing, Sessions, UserBook
 from app.agents import CountryFinder, client_address
 from app.api import Services, make_application
 from app.cpu_grant import web_processes
@@ -216,6 +216,15 @@ class WebProcess:
 
     def _make_application(self, links: LinkStore, cache: LinkCache) -> web.Application:
         settings = self.settings
+        users = UserBook(
+            self.database,
+            self.audit,
+            self.hasher,
+            cost=settings.password_cost,
+            monotonic=time.monotonic,
+            now_s=time.time,
+            token_hex=secrets.token_hex,
+        )
         services = Services(
             settings=settings,
             database=self.database,
@@ -233,6 +242,15 @@ class WebProcess:
             hub=self.hub,
             hasher=self.hasher,
             keys=self.keys,
+            users=users,
+            sessions=Sessions(
+                self.redis,
+                users,
+                idle_s=settings.session_idle,
+                life_s=settings.session_life,
+                now_s=time.time,
+                token=secrets.token_urlsafe,
+            ),
             audit=self.audit,
             limiter=self.limiter,
             quota=Quota(self.limiter, time.monotonic),

@@ -99,10 +99,6 @@ def _choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
-def _is_on(text: str) -> bool:
-    return _choice("on", "off")(text.strip()) == "on"
-
-
 def _matching(pattern: str, allowed: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text.strip()):
@@ -278,11 +274,14 @@ class Settings:
         "30d",
         "how long a deleted link can be restored and keeps its slug; 0: its slug is free at once",
     )
+    session_idle: int = _setting("BOLTLINK_SESSION_IDLE", _duration, "12h", "how long a sign-in lives unused")
+    session_life: int = _setting("BOLTLINK_SESSION_LIFE", _duration, "30d", "how long a sign-in lives at all")
+    password_cost: int = _setting("BOLTLINK_PASSWORD_COST", _whole(4, 16), "12", "bcrypt's cost of users' passwords")
     audit_days_kept: int = _setting(
         "BOLTLINK_AUDIT_DAYS_KEPT", _whole(1, 36_500), "400", "days for which the audit log is kept"
     )
-    audit_addresses: bool = _setting(
-        "BOLTLINK_AUDIT_ADDRESSES", _is_on, "off", "whether the audit log holds the addresses of clients: on or off"
+    audit_addresses: str = _setting(
+        "BOLTLINK_AUDIT_ADDRESSES", _choice("on", "off"), "off", "whether the audit log holds the addresses of clients"
     )
     backup_dir: Path | None = _setting(
         "BOLTLINK_BACKUP_DIR", _path, None, "folder that backups are written to on a schedule; unset: none are"

@@ -3,9 +3,11 @@
 from app.accounts.audit import AUDIT, AUDIT_INDEXES, SYSTEM, WHATS, AuditLog, AuditSearch, Author, Note, time_of
 from app.accounts.callers import NOBODY, Bounds, Caller, Scope
 from app.accounts.keys import KEY_INDEXES, KEYS, ApiKey, KeyRing, hash_key, make_key
+from app.accounts.sessions import Sessions
+from app.accounts.users import USER_INDEXES, USERS, LastAdminError, Role, User, UserBook, UserError
 
 #: Collection -> its indexes.
-INDEXES = {KEYS: KEY_INDEXES, AUDIT: AUDIT_INDEXES}
+INDEXES = {KEYS: KEY_INDEXES, AUDIT: AUDIT_INDEXES, USERS: USER_INDEXES}
 
 __all__ = [
     "AUDIT",
@@ -13,6 +15,7 @@ __all__ = [
     "KEYS",
     "NOBODY",
     "SYSTEM",
+    "USERS",
     "WHATS",
     "ApiKey",
     "AuditLog",
@@ -21,8 +24,14 @@ __all__ = [
     "Bounds",
     "Caller",
     "KeyRing",
+    "LastAdminError",
     "Note",
+    "Role",
     "Scope",
+    "Sessions",
+    "User",
+    "UserBook",
+    "UserError",
     "hash_key",
     "make_key",
     "time_of",

@@ -47,6 +47,7 @@ WHATS = (
     *("domain.create", "domain.delete"),
     *("tag.rename", "tag.delete"),
     *("key.create", "key.revoke"),
+    *("user.create", "user.update", "user.delete", "user.logout", "login", "login.failed", "logout"),
 )
 SECONDS_MAX = 2**48 // 1000 - 1
 REMOVED_MAX = 10_000  # rows of one removal: 0.1 s

@@ -25,7 +25,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from redis.exceptions import RedisError
 from tornado import web
 
-from app.accounts import NOBODY, ApiKey, AuditLog, Author, Caller, KeyRing, Scope
+from app.accounts import NOBODY, ApiKey, AuditLog, Author, Caller, KeyRing, Scope, Sessions, User, UserBook
 from app.agents import network_of
 from app.api.cors import allowed_origin, cors_fields, preflight_fields
 from app.api.operation import operation_of
@@ -48,9 +48,10 @@ from app.observe import REQUEST_ID_FIELD, Health, bind_request, get_logger, requ
 from app.settings import Settings
 from app.stores import Database
 
-__all__ = ["Handler", "Services"]
+__all__ = ["COOKIE", "Handler", "Services", "too_many"]
 
 T = TypeVar("T", bound=msgspec.Struct)
+COOKIE = "boltlink"
 RETRY_AFTER_S = 2
 BURST_S = 10  # of what a key may do in a second, at once
 FAILURES = Rate(burst=30, every_s=2.0)  # calls without a valid key, of one address
@@ -71,6 +72,8 @@ class Services:
     hub: Hub
     hasher: PasswordHasher
     keys: KeyRing
+    users: UserBook
+    sessions: Sessions
     audit: AuditLog
     limiter: Limiter
     quota: Quota
@@ -123,11 +126,9 @@ class Handler(web.RequestHandler):
             self._answer_preflight()
             return
         if not self.is_public:
-            key = await self._find_key()
-            self.caller = key.caller()
+            await self.identify()
             await self._pay()
             self._check_right()
-            self.services.keys.note_use(key)
         declared = operation_of(type(self), self.request.method)
         if declared is not None:
             self._query = read_query(self.request.query_arguments, declared.query, is_strict=not self.is_public)
@@ -143,6 +144,31 @@ class Handler(web.RequestHandler):
         self.clear_header("Content-Type")
         self.set_status(HTTPStatus.NO_CONTENT)
         self.finish()
+
+    async def identify(self) -> None:
+        """Finds out who calls: by a key, or by a session of a page of this origin. Raises Problem."""
+        if "Authorization" not in self.request.headers and (user := await self.find_user()) is not None:
+            if self.request.method not in ("GET", "HEAD"):
+                self.check_origin_of_page(is_needed=True)
+            self.caller = user.caller()
+            return
+        key = await self._find_key()
+        self.caller = key.caller()
+        self.services.keys.note_use(key)
+
+    async def find_user(self) -> User | None:
+        """Who is signed in."""
+        token = self.get_cookie(COOKIE, "")
+        return await self.services.sessions.find(token) if token else None
+
+    def check_origin_of_page(self, *, is_needed: bool) -> None:
+        """Refuses a page of another origin, and with `is_needed` whoever does not say of which; raises Problem."""
+        headers = self.request.headers
+        site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
+        own = (f"{self.request.protocol}://{self.request.host}", self.services.settings.public_url)
+        is_same = site == "same-origin" if site is not None else origin in own
+        if not is_same and (is_needed or site is not None or origin is not None):
+            raise Problem(HTTPStatus.FORBIDDEN, "A page of another origin asked.")
 
     async def _find_key(self) -> ApiKey:
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
@@ -163,7 +189,7 @@ class Handler(web.RequestHandler):
             nonlocal has_paid
             grant = await self.services.limiter.take(bucket)
             if not grant.taken:
-                raise _too_many("Too many keys that are not valid came from this address.", grant)
+                raise too_many("Too many keys that are not valid came from this address.", grant)
             has_paid = True
 
         found = await self.services.keys.find(token, admit)
@@ -176,7 +202,7 @@ class Handler(web.RequestHandler):
         need = self._needs.get("GET" if self.request.method == "HEAD" else self.request.method or "")
         if need is not None and not self.caller.may(need):
             headers = {"WWW-Authenticate": f'Bearer realm="boltlink", error="insufficient_scope", scope="{need}"'}
-            raise Problem(HTTPStatus.FORBIDDEN, f"This key has no right to this: it needs {need}.", headers=headers)
+            raise Problem(HTTPStatus.FORBIDDEN, f"There is no right to this: it needs {need}.", headers=headers)
 
     async def _pay(self) -> None:
         """Takes what this request costs from what the key may do, and says what is left."""
@@ -190,15 +216,22 @@ class Handler(web.RequestHandler):
             "RateLimit": f'"key";r={grant.left};t={math.ceil(grant.full_s)}',
         }
         if not grant.taken:
-            raise _too_many("This key asks for more than BOLTLINK_API_RATE allows.", grant, fields)
+            raise too_many("This key asks for more than BOLTLINK_API_RATE allows.", grant, fields)
         for name, value in fields.items():
             self.set_header(name, value)
 
     @property
     def author(self) -> Author:
         """Who the audit log names for what this request changes."""
-        address = self.request.remote_ip or "" if self.services.settings.audit_addresses else ""
-        return Author(self.caller.who, self.request_id, address)
+        return self._author_named(self.caller.who)
+
+    def author_of(self, user: User | None) -> Author:
+        """As `author`, for a user who signs in or out; None: nobody in particular."""
+        return self._author_named("system" if user is None else f"user:{user.id}")
+
+    def _author_named(self, who: str) -> Author:
+        address = self.request.remote_ip or "" if self.services.settings.audit_addresses == "on" else ""
+        return Author(who, self.request_id, address)
 
     def decode(self, kind: type[T]) -> T:
         """The body as `kind`; raises Problem."""
@@ -288,6 +321,11 @@ class Handler(web.RequestHandler):
         self.write(self.answered)
         self.spare_known()
 
+    def answer_nothing(self) -> None:
+        """Sends 204."""
+        self.clear_header("Content-Type")
+        self.set_status(HTTPStatus.NO_CONTENT)
+
     def spare_known(self) -> None:
         """Says 304 instead of what `If-None-Match` says is known; without an ETag, Tornado makes one in time."""
         is_read = self.request.method in ("GET", "HEAD") and self.get_status() == HTTPStatus.OK
@@ -340,7 +378,7 @@ class Handler(web.RequestHandler):
         )
 
 
-def _too_many(detail: str, grant: Grant, fields: Mapping[str, str] | None = None) -> Problem:
+def too_many(detail: str, grant: Grant, fields: Mapping[str, str] | None = None) -> Problem:
     headers = {**(fields or {}), "Retry-After": str(math.ceil(grant.wait_s))}
     return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers=headers)
 

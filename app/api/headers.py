@@ -34,6 +34,7 @@ HEADERS = {
         "How much a key may do (`q`) in how many seconds (`w`).", _TEXT, '"key";q=50000;w=10'
     ),
     "Retry-After": HeaderField("When to come again, in seconds.", _SECONDS, 2),
+    "Set-Cookie": HeaderField("The session, for this API alone.", _TEXT, "boltlink=…; HttpOnly; Path=/api/v1"),
     "WWW-Authenticate": HeaderField("How to say who is calling (RFC 6750).", _TEXT, 'Bearer realm="boltlink"'),
     "X-Request-Id": HeaderField(
         "The id of this request in the log; yours, if you sent one of at most 128 of `A-Za-z0-9._:+/=-`.",

@@ -104,7 +104,7 @@ class LiveHandler(Handler):
     async def _is_welcome(self) -> bool:
         """Whether the key still holds and may see this, as far as MongoDB says so: without it, nothing is told."""
         try:
-            self.caller = (await self._find_key()).caller()
+            await self.identify()
             if not self.caller.bounds.is_wide:
                 await self._link()
         except Problem:

@@ -57,6 +57,7 @@ PATH_PARAMETERS = {
     "slug": PathParameter(r"[A-Za-z0-9_-]{1,64}", "The link's slug.", "launch"),
     "domain": PathParameter(r"[A-Za-z0-9.-]{1,253}", "The domain's name.", "go.example.com"),
     "tag": PathParameter(r"[^/]+", "The tag, percent-encoded.", "rfc"),
+    "user_id": PathParameter(r"[0-9a-f]{16}", "The user's id.", "1f0c5a2b3d4e5f60"),
     "key_id": PathParameter(r"[0-9a-f]{64}", "The key's id, as its making and lists show it.", "5f" * 32),
 }
 

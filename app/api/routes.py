@@ -15,9 +15,11 @@ from app.api.keys import KeyHandler, KeysHandler
 from app.api.links import LinkHandler, LinksHandler, RestoreHandler
 from app.api.live import LiveHandler
 from app.api.reference import DocsHandler, OpenApiHandler
+from app.api.session import SessionHandler, SessionPasswordHandler
 from app.api.stats import LinkStatsHandler, StatsHandler
 from app.api.system import HealthHandler, ReadyHandler, RobotsHandler, RootHandler
 from app.api.tags import TagHandler, TagsHandler
+from app.api.users import UserHandler, UserSessionsHandler, UsersHandler
 
 __all__ = ["NEEDS", "ROUTES"]
 
@@ -46,6 +48,11 @@ _TABLE: list[tuple[str, type[Handler], dict[str, Scope]]] = [
     ("/api/v1/tags/{tag}", TagHandler, {"PATCH": ADMIN, "DELETE": ADMIN}),
     ("/api/v1/keys", KeysHandler, {"GET": ADMIN, "POST": ADMIN}),
     ("/api/v1/keys/{key_id}", KeyHandler, {"DELETE": ADMIN}),
+    ("/api/v1/users", UsersHandler, {"GET": ADMIN, "POST": ADMIN}),
+    ("/api/v1/users/{user_id}", UserHandler, {"GET": ADMIN, "PATCH": ADMIN, "DELETE": ADMIN}),
+    ("/api/v1/users/{user_id}/sessions", UserSessionsHandler, {"DELETE": ADMIN}),
+    ("/api/v1/session", SessionHandler, {}),
+    ("/api/v1/session/password", SessionPasswordHandler, {}),
     ("/api/v1/audit", AuditHandler, {"GET": ADMIN}),
 ]
 

@@ -36,6 +36,7 @@ COMMANDS = {
     "domains": "app.cli.domains:domains",
     "tags": "app.cli.tags:tags",
     "keys": "app.cli.keys:keys",
+    "users": "app.cli.users:users",
     "journal": "app.cli.journal:journal",
     "audit": "app.cli.audit:audit",
     "backup": "app.cli.backup:backup",

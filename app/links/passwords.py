@@ -1,4 +1,4 @@
-"""Passwords of links: bcrypt, hashed and compared in threads of their own.
+"""Passwords of links and users: bcrypt, hashed and compared in threads of their own.
 
 In: what people typed. Out: hashes, and whether one is right. bcrypt reads 72 bytes at most, so longer passwords are
 refused rather than cut; text is brought to NFC first, because keyboards differ in how they write an umlaut.
@@ -46,14 +46,14 @@ class PasswordHasher:
         self._waiting = 0
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="bcrypt", initializer=_yield_to_others)
 
-    async def hash(self, text: str) -> bytes:
-        """The hash to store.
+    async def hash(self, text: str, cost: int | None = None) -> bytes:
+        """The hash to store; `cost` in place of this hasher's own.
 
         Raises:
             PasswordError: it is empty, too long or holds control characters.
             HasherBusyError: too many wait.
         """
-        return await self._run(self._hash, check_password(text))
+        return await self._run(self._hash, check_password(text), cost or self._cost)
 
     async def is_right(self, text: str, hashed: bytes) -> bool:
         """Whether `text` is the password of a hash; what could never be one takes as long. Raises HasherBusyError."""
@@ -67,7 +67,7 @@ class PasswordHasher:
         """Ends the threads when they are done."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, call: Callable[..., T], *args: bytes) -> T:
+    async def _run(self, call: Callable[..., T], *args: bytes | int) -> T:
         if self._waiting >= self._waiting_max:
             raise HasherBusyError
         self._waiting += 1
@@ -76,8 +76,8 @@ class PasswordHasher:
         finally:
             self._waiting -= 1
 
-    def _hash(self, password: bytes) -> bytes:
-        return bcrypt.hashpw(password, bcrypt.gensalt(self._cost))
+    def _hash(self, password: bytes, cost: int) -> bytes:
+        return bcrypt.hashpw(password, bcrypt.gensalt(cost))
 
 
 def check_password(text: str) -> bytes:

@@ -13,7 +13,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from app.accounts import INDEXES as ACCOUNT_INDEXES
-from app.accounts import AuditLog, KeyRing
+from app.accounts import AuditLog, KeyRing, Sessions, UserBook
 from app.api import Services, make_application
 from app.feed import Hub
 from app.limits import Buckets, Limiter, Quota
@@ -56,6 +56,24 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
     health.is_serving = True
     health.add("redis", stores.redis.ping)
     health.add("mongodb", lambda: database.command("ping"))
+    hasher = PasswordHasher(cost=4)
+    users = UserBook(
+        database,
+        audit,
+        hasher,
+        cost=4,
+        monotonic=time.monotonic,
+        now_s=time.time,
+        token_hex=secrets.token_hex,
+    )
+    sessions = Sessions(
+        stores.redis,
+        users,
+        idle_s=read.session_idle,
+        life_s=read.session_life,
+        now_s=time.time,
+        token=secrets.token_urlsafe,
+    )
     unannounced: list[Exception] = []
     return Services(
         settings=read,
@@ -72,7 +90,9 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
         links=links,
         domains=DomainWatch(DomainStore(database, stores.redis, links, audit.write), lambda names: None),
         hub=Hub(stores.redis),
-        hasher=PasswordHasher(cost=4),
+        hasher=hasher,
+        users=users,
+        sessions=sessions,
         audit=audit,
         keys=KeyRing(database, audit, monotonic=time.monotonic, now_s=lambda: int(time.time())),
         limiter=limiter,

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from tornado import web
 
 from app.accounts import KEYS, Scope
 from app.api import NEEDS, ROUTES
+from app.api.handler import COOKIE
 from tests.api.service import Service, With, serve
 from tests.conftest import Stores
 
@@ -25,6 +27,7 @@ READ, WRITE, STATS, ADMIN = (
     "401 403 403 403 200 401 401",
 )
 PUBLIC = "200 200 200 200 200 200 200 200 200 200"
+SIGNED_IN = "401 401 401 401 401 401 401 401 401 401"  # a key is no session
 NONE_OF_THEIRS = " 404 404 404"
 #: The link of the requests is another's, of the default domain, without a tag.
 EXPECTED = {
@@ -57,8 +60,20 @@ EXPECTED = {
     "GET /api/v1/keys": ADMIN + " 403 403 403",
     "POST /api/v1/keys": ADMIN.replace("200", "201") + " 403 403 403",
     "DELETE /api/v1/keys/{key_id}": ADMIN.replace("200", "404") + " 403 403 403",
+    "GET /api/v1/users": ADMIN + " 403 403 403",
+    "POST /api/v1/users": ADMIN.replace("200", "201") + " 403 403 403",
+    "GET /api/v1/users/{user_id}": ADMIN.replace("200", "404") + " 403 403 403",
+    "PATCH /api/v1/users/{user_id}": ADMIN.replace("200", "404") + " 403 403 403",
+    "DELETE /api/v1/users/{user_id}": ADMIN.replace("200", "404") + " 403 403 403",
+    "DELETE /api/v1/users/{user_id}/sessions": ADMIN.replace("200", "404") + " 403 403 403",
+    "GET /api/v1/session": SIGNED_IN,
+    "POST /api/v1/session": SIGNED_IN,
+    "DELETE /api/v1/session": SIGNED_IN,
+    "POST /api/v1/session/password": SIGNED_IN,
     "GET /api/v1/audit": ADMIN + " 403 403 403",
 }
+#: What is in the place of each name in a path.
+NOBODYS = {"slug": "none", "tag": "none", "domain": "none.example", "key_id": "0" * 64, "user_id": "0" * 16}
 BODIES: dict[str, Any] = {
     "POST /api/v1/links": {"target": "https://a.example/"},
     "POST /api/v1/links/batch": {"links": [{"target": "https://a.example/"}]},
@@ -68,6 +83,10 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/domains": {"name": "127.0.0.1"},
     "PATCH /api/v1/tags/{tag}": {"name": "other"},
     "POST /api/v1/keys": {"name": "made"},
+    "POST /api/v1/users": {"email": "ben@example.com", "role": "viewer", "password": "correct horse battery"},
+    "PATCH /api/v1/users/{user_id}": {"role": "viewer"},
+    "POST /api/v1/session": {"email": "nobody@example.com", "password": "wrong"},
+    "POST /api/v1/session/password": {"old": "wrong", "new": "correct horse battery"},
 }
 
 
@@ -102,7 +121,7 @@ async def make_keys(api: Service) -> dict[str, dict[str, str]]:
 def test_every_method_of_every_route_stands_in_the_table_and_names_its_right() -> None:
     assert sorted(implemented()) == sorted(EXPECTED)
     needed = {f"{method} {path}" for path, needs in NEEDS.items() for method in needs}
-    assert needed == {row for row in EXPECTED if EXPECTED[row] != PUBLIC}
+    assert needed == {row for row in EXPECTED if EXPECTED[row] not in (PUBLIC, SIGNED_IN)}
     for path, handler in ROUTES:
         assert handler.is_public == (not NEEDS[path]), path
     assert all(len(row.split()) == len(KINDS) for row in EXPECTED.values())
@@ -124,10 +143,44 @@ def test_every_kind_of_caller_is_answered_as_the_table_says(with_stores: With) -
         slug = "none" if row == "DELETE /api/v1/links/{slug}/stats" else "link"
         if "{slug}" in path or path.endswith("/live"):
             await api.client.post("/api/v1/links", json={"target": "https://a.example/", "slug": "link"})
-        path = path.replace("{slug}", slug).replace("{domain}", "none.example").replace("{key_id}", "0" * 64)
+        path = path.replace("{slug}", slug)
+        for name, value in NOBODYS.items():
+            path = path.replace(f"{{{name}}}", value)
         if path.endswith("/live"):
             method, path = "HEAD", "/api/v1/live?slug=link"
         return (await api.client.request(method, path, headers=headers, json=BODIES.get(row))).status_code
+
+    with_stores(scenario)
+
+
+#: Each role -> the kinds of keys that may together what it may.
+ROLES = {"viewer": ("read", "stats"), "editor": ("write", "stats"), "admin": ("admin",)}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_may_what_its_scopes_may(with_stores: With, role: str) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores, BOLTLINK_API_RATE="off") as api:
+            user = {"email": f"{role}@example.com", "role": role, "password": "correct horse battery"}
+            await api.client.post("/api/v1/users", json=user)
+            login = {"email": user["email"], "password": user["password"]}
+            token = (await api.client.post("/api/v1/session", json=login)).cookies[COOKIE]
+            api.client.cookies.clear()
+            headers = {"Cookie": f"{COOKIE}={token}", "Sec-Fetch-Site": "same-origin"}
+            async with httpx.AsyncClient(base_url=api.client.base_url, trust_env=False) as browser:
+                for row, statuses in EXPECTED.items():
+                    if statuses == SIGNED_IN:
+                        continue
+                    method, path = row.split(" ")
+                    for name, value in NOBODYS.items():
+                        path = path.replace(f"{{{name}}}", value)
+                    assert "{" not in path
+                    answer = await browser.request(
+                        *("HEAD" if path.endswith("/live") else method, path), headers=headers, json=BODIES.get(row)
+                    )
+                    columns = dict(zip(KINDS, statuses.split(), strict=True))
+                    may = any(columns[kind] != "403" for kind in ROLES[role])
+                    assert (answer.status_code not in (401, 403)) == may, (row, answer.status_code)
 
     with_stores(scenario)
 

@@ -41,6 +41,7 @@ DESTROYING = [
     "tags delete x",
     "keys revoke x",
     "domains delete x.example",
+    "users delete x",
     "erase x",
 ]
 

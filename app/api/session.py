@@ -1,0 +1,163 @@
+"""`/api/v1/session`: signing in with e-mail and password, who is signed in, signing out, one's own password.
+
+In: an e-mail and a password. Out: a cookie that only the API gets (`Path=/api/v1`), never a redirect or a script. Tries
+are limited for each account and each address; neither tells whether an account exists, by word or by time.
+May import: accounts, agents, limits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from http import HTTPStatus
+
+import msgspec
+
+from app.accounts import User
+from app.agents import network_of
+from app.api.handler import COOKIE, Handler, too_many
+from app.api.operation import Answer, operation
+from app.api.problems import FieldError, Problem, wrong_fields
+from app.api.users import NewPassword, UserView, judged, user_view
+from app.limits import Bucket, Rate
+
+__all__ = ["SessionHandler", "SessionPasswordHandler"]
+
+PATH = "/api/v1"
+ACCOUNT = Rate(burst=10, every_s=60.0)
+ADDRESS = Rate(burst=50, every_s=10.0)
+WRONG = "The e-mail or the password is not right, or the account is disabled."
+NONE = "Nobody is signed in."
+ELSEWHERE = "A page of another origin asked."
+TOO_MANY, AWAY = "Too many tries.", "A store does not answer."
+
+
+class Login(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a POST."""
+
+    email: str
+    password: str
+
+
+class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a change of one's own password."""
+
+    old: str
+    new: NewPassword
+
+
+class _SessionBase(Handler):
+    """What signing in and changing a password share."""
+
+    is_public = True
+
+    async def take_try(self, email: str) -> list[Bucket]:
+        """Takes a try of the account and of the address; raises Problem."""
+        name = hashlib.sha256(email.casefold().encode("utf-8", "surrogatepass")).hexdigest()
+        network = network_of(self.request.remote_ip or "")
+        buckets = [Bucket(f"login:{name}", ACCOUNT), Bucket(f"logins:{network}", ADDRESS)]
+        for bucket in buckets:
+            grant = await self.services.limiter.take(bucket)
+            if not grant.taken:
+                raise too_many("Too many have tried to sign in to this account, or from this address.", grant)
+        return buckets
+
+    async def give_back(self, buckets: list[Bucket]) -> None:
+        """A right password is no try."""
+        for bucket in buckets:
+            await self.services.limiter.give_back(bucket)
+
+    async def signed_in(self) -> User:
+        """Who is signed in; raises Problem."""
+        user = await self.find_user()
+        if user is None:
+            raise Problem(HTTPStatus.UNAUTHORIZED, NONE)
+        return user
+
+
+class SessionHandler(_SessionBase):
+    """The session of whoever calls."""
+
+    @operation(
+        {200: Answer(UserView, headers=("Set-Cookie",))},
+        body=Login,
+        refuses={
+            401: WRONG,
+            403: ELSEWHERE,
+            429: TOO_MANY,
+            503: AWAY,
+        },
+    )
+    async def post(self) -> None:
+        """Sign in.
+
+        Sets a cookie that the API alone gets, and no script.
+        """
+        self.check_origin_of_page(is_needed=False)
+        wish = self.decode(Login)
+        buckets = await self.take_try(wish.email)
+        services = self.services
+        user = await services.users.named(wish.email)
+        if not await judged(services.users.is_right(user, wish.password)) or user is None or user.disabled:
+            await services.audit.add(services.audit.note(self.author_of(None), "login.failed", _subject(user)))
+            raise Problem(HTTPStatus.UNAUTHORIZED, WRONG)
+        await self.give_back(buckets)
+        token = await services.sessions.begin(user)
+        await services.audit.add(services.audit.note(self.author_of(user), "login", _subject(user)))
+        self.set_session_cookie(token)
+        self.answer(user_view(user))
+
+    @operation({200: Answer(UserView)}, refuses={401: NONE, 503: AWAY})
+    async def get(self) -> None:
+        """Show who is signed in."""
+        self.answer(user_view(await self.signed_in()))
+
+    @operation({204: Answer(headers=("Set-Cookie",))}, refuses={401: NONE, 403: ELSEWHERE, 503: AWAY})
+    async def delete(self) -> None:
+        """Sign out."""
+        user = await self.signed_in()
+        self.check_origin_of_page(is_needed=True)
+        await self.services.sessions.end(self.get_cookie(COOKIE, ""))
+        await self.services.audit.add(self.services.audit.note(self.author_of(user), "logout", _subject(user)))
+        self.clear_cookie(COOKIE, path=PATH)
+        self.answer_nothing()
+
+    def set_session_cookie(self, token: str) -> None:
+        """HttpOnly, and Secure wherever the client's end speaks TLS."""
+        is_tls = self.request.protocol == "https" or self.services.settings.public_url.startswith("https://")
+        age_s = self.services.sessions.life_s
+        self.set_cookie(COOKIE, token, path=PATH, max_age=age_s, httponly=True, secure=is_tls, samesite="Lax")
+
+
+class SessionPasswordHandler(_SessionBase):
+    """The password of whoever is signed in."""
+
+    @operation(
+        {204: Answer()},
+        body=PasswordChange,
+        refuses={
+            401: NONE,
+            403: f"The old password is not right. {ELSEWHERE}",
+            429: TOO_MANY,
+            503: AWAY,
+        },
+    )
+    async def post(self) -> None:
+        """Change one's own password.
+
+        It needs the old one, and ends all sessions, this one too.
+        """
+        user = await self.signed_in()
+        self.check_origin_of_page(is_needed=True)
+        wish = self.decode(PasswordChange)
+        buckets = await self.take_try(user.email)
+        if not await judged(self.services.users.is_right(user, wish.old)):
+            raise Problem(HTTPStatus.FORBIDDEN, "The old password is not right.")
+        await self.give_back(buckets)
+        if not wish.new:
+            raise wrong_fields([FieldError("new", "must be 10 to 1000 characters long")])
+        await judged(self.services.users.change(user.id, self.author_of(user), password=wish.new))
+        self.answer_nothing()
+
+
+def _subject(user: User | None) -> str:
+    return f"user:{'' if user is None else user.id}"

@@ -1,0 +1,169 @@
+"""`/api/v1/users`: people who sign in: made, listed, changed, removed. May import: accounts."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.accounts import LastAdminError, Role, User, UserError
+from app.api.fields import MomentField, shown
+from app.api.handler import Handler
+from app.api.operation import Answer, operation
+from app.api.problems import FieldError, Problem, wrong_fields
+from app.links import HasherBusyError
+
+__all__ = ["NewPassword", "UserHandler", "UserSessionsHandler", "UserView", "UsersHandler", "judged", "user_view"]
+
+T = TypeVar("T")
+NO_USER = "There is no such user."
+LAST = "Nobody would be left who may do everything."
+NewPassword = Annotated[str, shown("10 to 1,000 characters.", "correct horse battery", minLength=10, maxLength=1000)]
+
+
+class NewUser(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a POST."""
+
+    email: Annotated[str, shown("Unique, whatever the case.", "ada@example.com", maxLength=254)]
+    role: Annotated[Role, Meta(description="A viewer reads, an editor changes links, an admin does everything.")]
+    password: NewPassword
+
+
+class UserChange(msgspec.Struct, forbid_unknown_fields=True):
+    """What shall be changed; what is left out stays."""
+
+    role: Role | UnsetType = UNSET
+    disabled: Annotated[bool, Meta(description="Whether they cannot sign in.")] | UnsetType = UNSET
+    password: NewPassword | UnsetType = UNSET
+
+
+class UserView(msgspec.Struct, kw_only=True):
+    """A user; a password is never shown."""
+
+    id: Annotated[str, shown("Never used again.", "1f0c5a2b3d4e5f60")]
+    email: Annotated[str, shown("As it was typed.", "ada@example.com")]
+    role: Role
+    disabled: bool
+    created_at: MomentField
+
+
+class UserPage(msgspec.Struct):
+    """Users in the order of their e-mails."""
+
+    items: list[UserView]
+    next_cursor: str | None
+
+
+class PageQuery(msgspec.Struct):
+    """Which page."""
+
+    limit: Annotated[int, Meta(ge=1, le=500, description="How many on a page.")] = 50
+    cursor: Annotated[str, Meta(max_length=1500, description="A `next_cursor`: the page that follows.")] = ""
+
+
+class UsersHandler(Handler):
+    """The collection."""
+
+    @operation({201: Answer(UserView, headers=("Location",))}, body=NewUser, refuses={409: "The e-mail is taken."})
+    async def post(self) -> None:
+        """Make a user."""
+        wish = self.decode(NewUser)
+        user = await judged(self.services.users.add(wish.email, wish.role, wish.password, self.author))
+        self.set_header("Location", f"/api/v1/users/{user.id}")
+        self.answer(user_view(user), HTTPStatus.CREATED)
+
+    @operation({200: Answer(UserPage)}, query=PageQuery)
+    async def get(self) -> None:
+        """List users."""
+        query = self.query(PageQuery)
+        found = await self.services.users.page(_read_cursor(query.cursor), query.limit + 1)
+        items = found[: query.limit]
+        following = None
+        if len(found) > query.limit:
+            following = base64.urlsafe_b64encode(items[-1].folded.encode()).decode()
+        self.answer(UserPage([user_view(user) for user in items], following))
+
+
+class UserHandler(Handler):
+    """One user."""
+
+    @operation({200: Answer(UserView)}, refuses={404: NO_USER})
+    async def get(self, id_: str) -> None:
+        """Show a user."""
+        user = await self.services.users.find(id_)
+        if user is None:
+            raise Problem(HTTPStatus.NOT_FOUND, NO_USER)
+        self.answer(user_view(user))
+
+    @operation({200: Answer(UserView)}, body=UserChange, refuses={404: NO_USER, 409: LAST})
+    async def patch(self, id_: str) -> None:
+        """Change a user.
+
+        A new password, and being disabled, end all of their sessions within a second.
+        """
+        wish = self.decode(UserChange)
+        role = None if wish.role is UNSET else wish.role
+        disabled = None if wish.disabled is UNSET else wish.disabled
+        if wish.password == "":
+            raise wrong_fields([FieldError("password", "must be 10 to 1000 characters long")])
+        password = "" if wish.password is UNSET else wish.password
+        change = self.services.users.change(id_, self.author, role=role, disabled=disabled, password=password)
+        user = await judged(change)
+        if user is None:
+            raise Problem(HTTPStatus.NOT_FOUND, NO_USER)
+        self.answer(user_view(user))
+
+    @operation({204: Answer()}, refuses={404: NO_USER, 409: LAST})
+    async def delete(self, id_: str) -> None:
+        """Remove a user.
+
+        Their links stay.
+        """
+        if not await judged(self.services.users.remove(id_, self.author)):
+            raise Problem(HTTPStatus.NOT_FOUND, NO_USER)
+        self.answer_nothing()
+
+
+class UserSessionsHandler(Handler):
+    """The sessions of one user."""
+
+    @operation({204: Answer()}, refuses={404: NO_USER})
+    async def delete(self, id_: str) -> None:
+        """Sign a user out everywhere."""
+        if not await self.services.users.end_sessions(id_, self.author):
+            raise Problem(HTTPStatus.NOT_FOUND, NO_USER)
+        self.answer_nothing()
+
+
+async def judged(work: Awaitable[T]) -> T:
+    """What `work` gives; what is wrong with a user becomes a Problem."""
+    try:
+        return await work
+    except UserError as error:
+        errors = [FieldError(error.field, str(error))]
+        if "another" in str(error):
+            raise Problem(HTTPStatus.CONFLICT, "The e-mail belongs to another user.", errors) from error
+        raise wrong_fields(errors) from error
+    except LastAdminError as error:
+        raise Problem(HTTPStatus.CONFLICT, LAST) from error
+    except HasherBusyError as error:
+        detail = "Too many passwords are being hashed right now."
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "2"}) from error
+
+
+def user_view(user: User) -> UserView:
+    """A user for showing."""
+    created_at = datetime.fromtimestamp(user.created, UTC)
+    return UserView(id=user.id, email=user.email, role=user.role, disabled=user.disabled, created_at=created_at)
+
+
+def _read_cursor(text: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(text).decode()
+    except ValueError:
+        raise wrong_fields([FieldError("cursor", "must be a next_cursor as it was given")]) from None

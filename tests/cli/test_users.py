@@ -1,0 +1,73 @@
+"""`boltlink users` and `keys`: passwords come from a pipe, rights from options."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from tests.api.service import ADMIN_KEY, With, serve
+from tests.cli.command import boltlink
+from tests.conftest import Stores
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "correct horse battery"
+
+
+async def piped(text: str, *arguments: str, environ: dict[str, str]) -> tuple[int, str, str]:
+    """A command that reads `text`."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BOLTLINK_")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app.cli", *arguments),
+        env={**clean, **environ},
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate(text.encode())
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+def test_users_are_made_listed_changed_and_deleted(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            environ = {"BOLTLINK_URL": str(api.client.base_url).rstrip("/"), "BOLTLINK_API_KEY": ADMIN_KEY}
+            words = ("users", "create", "ada@example.com", "--role", "viewer")
+            status, out, _ = await piped(PASSWORD + "\n", *words, environ=environ)
+            assert (status, out) == (0, "ada@example.com created as viewer\n")
+            status, _, err = await piped("short\n", "users", "create", "ben@example.com", environ=environ)
+            assert status == 1
+            assert "10 to 1000 characters" in err
+            changed = await boltlink(
+                "users", "edit", "ADA@example.com", "--role", "editor", "--disable", environ=environ
+            )
+            assert changed.status == 0, changed.err
+            listed = json.loads((await boltlink("users", "list", "--json", environ=environ)).out)["items"]
+            assert [(user["role"], user["disabled"]) for user in listed] == [("editor", True)]
+            assert (await boltlink("users", "edit", "ada@example.com", environ=environ)).status == 2
+            assert (await boltlink("users", "delete", "ada@example.com", "--yes", environ=environ)).status == 0
+            gone = await boltlink("users", "delete", "ada@example.com", "--yes", environ=environ)
+            assert (gone.status, gone.err) == (1, "boltlink: no user has the e-mail ada@example.com\n")
+
+    with_stores(scenario)
+
+
+def test_keys_are_made_with_rights_that_the_list_shows(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            environ = {"BOLTLINK_URL": str(api.client.base_url).rstrip("/"), "BOLTLINK_API_KEY": ADMIN_KEY}
+            words = ("--scope", "links:read", "--scope", "stats:read", "--tag", "news", "--own", "--expires", "90d")
+            made = await boltlink("keys", "create", "narrow", *words, "--json", environ=environ)
+            assert made.status == 0, made.err
+            key = json.loads(made.out)
+            assert (key["scopes"], key["tag"], key["own"]) == (["links:read", "stats:read"], "news", True)
+            assert key["expires_at"] is not None
+            shown = await boltlink("keys", "list", environ=environ)
+            assert "links:read stats:read #news its own" in shown.out
+            assert (await boltlink("keys", "create", "wrong", "--scope", "root", environ=environ)).status == 2
+
+    with_stores(scenario)
