@@ -1,0 +1,133 @@
+"""What the text of a variable means.
+
+In: text that is not empty. Out: a value, or a ValueError that says what is allowed instead.
+Pure. May import: the standard library.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_SIZE_UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "KIB": 1024,
+    "MIB": 1024**2,
+    "GIB": 1024**3,
+}
+_DURATION_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def size(text: str) -> int:
+    """Bytes in `500MB`, `64 GiB` or `1000`."""
+    match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", text.strip())
+    if match is None or match[2].upper() not in _SIZE_UNITS:
+        raise ValueError("a size such as 500MB or 64GiB")
+    return int(match[1]) * _SIZE_UNITS[match[2].upper()]
+
+
+def duration(text: str) -> int:
+    match = re.fullmatch(r"(\d+)\s*([smhd]?)", text.strip())
+    if match is None:
+        raise ValueError("a duration such as 30s, 10m, 6h or 2d")
+    return int(match[1]) * _DURATION_UNITS[match[2]]
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\d{1,12}", text.strip()) or not least <= int(text) <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return text
+
+    return read
+
+
+def matching(pattern: str, allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text.strip()):
+            raise ValueError(allowed)
+        return text.strip()
+
+    return read
+
+
+header_name = matching(r"[A-Za-z0-9-]{1,64}", "a header's name such as CF-IPCountry")
+key = matching(r"[\x21-\x7e]{20,200}", "20 to 200 visible ASCII characters")
+keep = matching(r"[1-9]\d{0,3}|(?=.)(\d{1,4}d *)?(\d{1,4}w *)?(\d{1,4}m)?", "a count such as 14, or such as 7d 4w 12m")
+
+
+def address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.strip().strip("[]")))
+    except ValueError:
+        raise ValueError("an IP address such as 127.0.0.1, 0.0.0.0 or ::") from None
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        parts = urlsplit(text.strip())
+        if parts.scheme not in schemes or not (parts.netloc or parts.path):
+            raise ValueError("a URL that starts with " + " or ".join(f"{scheme}://" for scheme in schemes))
+        return text.strip()
+
+    return read
+
+
+def base_url(text: str) -> str:
+    try:
+        parts = urlsplit(text.strip())
+        plain = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)
+        _ = parts.port
+    except ValueError:
+        plain = None
+    if not plain or parts.path.strip("/") or parts.username is not None:
+        raise ValueError("a URL such as https://sho.rt, with no path")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(word.strip(), strict=False) for word in text.split(",") if word.strip())
+    except ValueError:
+        raise ValueError("a list of addresses or networks such as 10.0.0.0/8, ::1") from None
+
+
+def origins(text: str) -> tuple[str, ...]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    origins = tuple(word if word == "*" else base_url(word) for word in words)
+    if "*" in origins and len(origins) > 1:
+        raise ValueError("a list of origins such as https://app.example.com, or * alone")
+    return origins
+
+
+def per_second(text: str) -> int | None:
+    match = re.fullmatch(r"(\d{1,6})\s*/\s*s", text.strip())
+    if text.strip() == "off":
+        return None
+    if match is None or not int(match[1]):
+        raise ValueError("a rate such as 500/s, or off")
+    return int(match[1])
+
+
+def path(text: str) -> Path:
+    if not text.strip() or "\0" in text:
+        raise ValueError("a path")
+    return Path(text).expanduser().absolute()

@@ -1,0 +1,96 @@
+"""Reads the variables, once, when a program starts.
+
+In: a mapping of environment variables, and the file of further ones that it may name; the mapping wins. Out: one frozen
+`Settings`, or a `SettingsError`. May import: parse, variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from app.settings import parse
+from app.settings.variables import Api, Backups, Clicks, Running, Serving, Stores
+
+__all__ = ["Settings", "SettingsError"]
+
+
+class SettingsError(ValueError):
+    """A variable that cannot be used: `variable`, the `value` as given and what is `allowed`."""
+
+    def __init__(self, variable: str, value: str, allowed: str) -> None:
+        super().__init__(f"{variable}: {value!r} is not {allowed}")
+        self.variable = variable
+        self.value = value
+        self.allowed = allowed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Running, Backups, Api, Clicks, Stores, Serving):
+    """What one program was told. Paths are absolute, sizes in bytes, durations in seconds."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Reads every variable; an empty one counts as unset. Raises SettingsError at a wrong one."""
+        named = environ.get("BOLTLINK_SETTINGS_FILE")
+        given = _read_file(parse.path(named), {row.metadata["variable"]: row for row in fields(cls)}) if named else {}
+        given |= {variable: text for variable, text in environ.items() if text}
+        return cls(**{row.name: _read(row, given) for row in fields(cls)})
+
+    @classmethod
+    def table(cls) -> list[dict[str, Any]]:
+        """One row per variable: field, variable, default (as text, None: unset), meaning, secret."""
+        return [
+            {
+                "field": row.name,
+                **{key: row.metadata[key] for key in ("variable", "default", "meaning", "secret")},
+            }
+            for row in fields(cls)
+        ]
+
+    @property
+    def public_url(self) -> str:
+        """What short links start with: no trailing slash."""
+        if self.base_url is not None:
+            return self.base_url
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def _read(row: Field[Any], environ: Mapping[str, str]) -> Any:
+    variable = row.metadata["variable"]
+    text = environ.get(variable) or row.metadata["default"]
+    if not text:
+        return () if row.metadata["default"] == "" else None
+    try:
+        return row.metadata["parse"](text)
+    except ValueError as error:
+        shown = "(hidden)" if row.metadata["secret"] else text
+        raise SettingsError(variable, shown, str(error)) from None
+
+
+def _read_file(path: Path, rows: Mapping[str, Field[Any]]) -> dict[str, str]:
+    """NAME=value lines, with # comments and quotes as systemd's EnvironmentFile has them; paths are made absolute."""
+    try:
+        text = path.read_text("utf-8")
+        mode = path.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no UTF-8"
+        raise SettingsError("BOLTLINK_SETTINGS_FILE", str(path), f"a file that can be read ({reason})") from None
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        variable, is_set, value = (word.strip() for word in line.partition("="))
+        if not variable or variable.startswith("#"):
+            continue
+        row = rows.get(variable)
+        if row is None or not is_set or variable == "BOLTLINK_SETTINGS_FILE":
+            raise SettingsError(f"{path}, line {number}", variable, "a setting and its value, BOLTLINK_NAME=value")
+        if row.metadata["secret"] and mode & 0o007:
+            raise SettingsError(variable, "(hidden)", f"safe in {path}, which everyone may read: chmod o= it")
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        is_path = row.metadata["parse"] is parse.path and value
+        found[variable] = str(path.parent / Path(value).expanduser()) if is_path else value
+    return found
