@@ -67,7 +67,16 @@ def compile_hot_path() -> None:
 class Product:
     """One node in a folder of its own; ends with `stack`."""
 
-    def __init__(self, stack: ExitStack, folder: Path, links: int, in_redis: int = IN_REDIS_MAX) -> None:
+    def __init__(
+        self,
+        stack: ExitStack,
+        folder: Path,
+        links: int,
+        in_redis: int = IN_REDIS_MAX,
+        *,
+        is_described: bool = False,
+        **settings: str,
+    ) -> None:
         self._stack = stack
         self._folder = folder
         self._environ = {
@@ -76,6 +85,7 @@ class Product:
             "BOLTLINK_METRICS_PORT": str(free_port()),
             "BOLTLINK_BASE_URL": f"http://{HOST}",
             "BOLTLINK_ADMIN_KEY": KEY,
+            **settings,
         }
         self._settings = Settings.from_environ(self._environ)
         self._readers: dict[str, Reader] = {}
@@ -88,7 +98,7 @@ class Product:
             start(stack, command, folder, env=self._environ, cwd=ROOT)
         ensure_replica_set(mongodb_socket(self._settings))
         _wait(redis_socket(self._settings).exists, "redis")
-        asyncio.run(self._fill(links, in_redis))
+        asyncio.run(self._fill(links, in_redis, is_described))
 
     def start_web(self, *, compiled: bool, hot_links: int | None = None) -> tuple[int, int]:
         """One more web process, ready: (port, pid). Interpreted, it runs a copy without compiled modules."""
@@ -159,13 +169,13 @@ class Product:
                 shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
         return source
 
-    async def _fill(self, links: int, in_redis: int) -> None:
+    async def _fill(self, links: int, in_redis: int, is_described: bool) -> None:
         """Links in both stores; MongoDB may have them from an earlier run in this folder."""
         database, client = open_mongodb(mongodb_url(self._settings)), open_redis(redis_url(self._settings))
         await client.config_set("maxmemory", REDIS_MEMORY)
         kept = self._folder / "links"
         if not kept.exists():
-            await fill_mongodb(database, links)
+            await fill_mongodb(database, links, is_described=is_described)
             kept.write_text(f"{links}\n")
         await fill_redis(client, min(links, in_redis))
         await client.aclose()
