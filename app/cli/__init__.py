@@ -13,6 +13,7 @@ from typing import NoReturn
 import click
 
 from app.cli.errors import CliError
+from app.cli.plain import plain
 from app.settings import SettingsError
 
 __all__ = ["COMMANDS", "CliError", "cli", "main"]
@@ -85,5 +86,5 @@ def main() -> None:
 
 
 def _fail(reason: str, status: int) -> NoReturn:
-    click.echo(f"boltlink: {reason}", err=True)
+    click.echo(f"boltlink: {plain(reason)}", err=True)
     sys.exit(status)

@@ -29,8 +29,9 @@ import click
 import msgspec
 from rich.table import Table
 
-from app.cli.client import Client, make_console, path_of
+from app.cli.client import Client, path_of
 from app.cli.errors import CliError
+from app.cli.plain import PlainConsole
 
 __all__ = ["Audit", "Expected", "Found", "audit", "compare", "read_expected"]
 
@@ -199,7 +200,7 @@ def _reaches(stats: dict[str, Any], moment: datetime) -> bool:
 
 
 def _show(result: Audit) -> None:
-    console = make_console()
+    console = PlainConsole()
     console.print(
         f"{result.links} links  {result.received} received  {result.unanswered} unanswered  {result.counted} counted  "
         f"{result.lost} lost  {result.doubled} doubled"

@@ -9,12 +9,11 @@ from urllib.parse import quote
 
 import click
 import httpx
-from rich.console import Console
 
 from app.cli.errors import AwayError, CliError, RefusedError
 from app.settings import Settings
 
-__all__ = ["Client", "make_console", "path_of"]
+__all__ = ["Client", "path_of"]
 
 LIMIT_S = 30.0
 SILENT_S = 40.0  # a stream beats every 15 s
@@ -23,11 +22,6 @@ SILENT_S = 40.0  # a stream beats every 15 s
 def path_of(collection: str, name: str) -> str:
     """The path of one thing, whatever characters a person typed."""
     return f"/api/v1/{collection}/{quote(name, safe='')}"
-
-
-def make_console() -> Console:
-    """A console that shows text as it is: brackets in a target are no markup."""
-    return Console(markup=False, emoji=False, highlight=False)
 
 
 class Client:

@@ -7,7 +7,8 @@ import json
 import click
 from rich.table import Table
 
-from app.cli.client import Client, make_console, path_of
+from app.cli.client import Client, path_of
+from app.cli.plain import PlainConsole
 from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["domains"]
@@ -38,7 +39,7 @@ def list_domains(as_json: bool) -> None:
     table = Table("name", "created", box=None, pad_edge=False)
     for domain in page["items"]:
         table.add_row(domain["name"], domain["created_at"])
-    make_console().print(table)
+    PlainConsole().print(table)
 
 
 @domains.command("delete", epilog="Example: boltlink domains delete go.example.com --yes")

@@ -2,7 +2,7 @@
 
 In: the folder of logs. Out: lines in the order they are found. On a terminal a line is `web_0  12:00:01 info  event
 field=value`, engines from warning up; elsewhere it is written as it stands in its file.
-A rotated file is recognised by its inode: the rest of the old one is read first. May import: click.
+A rotated file is recognised by its inode: the rest of the old one is read first. May import: click, cli.plain.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from app.cli.plain import plain
 
 __all__ = ["LEVELS", "Follower", "as_json", "format_line", "last_lines", "lines_since", "time_of"]
 
@@ -175,11 +177,11 @@ def format_line(program: str, line: str, *, level: str, is_terminal: bool) -> st
         return line
     name = click.style(f"{program:<11}", fg="cyan")
     if fields is None or "event" not in fields:
-        return f"{name} {click.style(line, fg=_COLOURS.get(found))}"
+        return f"{name} {click.style(plain(line), fg=_COLOURS.get(found))}"
     more = " ".join(f"{key}={_short(value)}" for key, value in fields.items() if key not in _PLAIN_FIELDS)
     shown = f"{name} {str(fields.get('time', ''))[11:19]} {click.style(f'{found:<7}', fg=_COLOURS.get(found))}"
-    text = f"{shown} {fields['event']} {more}".rstrip()
-    return f"{text}\n{fields['exception']}" if fields.get("exception") else text
+    text = f"{shown} {plain(str(fields['event']))} {plain(more)}".rstrip()
+    return f"{text}\n{plain(str(fields['exception']))}" if fields.get("exception") else text
 
 
 def _parse(line: str) -> dict[str, Any] | None:

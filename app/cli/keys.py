@@ -9,8 +9,9 @@ import click
 from rich.table import Table
 
 from app.accounts import Scope
-from app.cli.client import Client, make_console, path_of
+from app.cli.client import Client, path_of
 from app.cli.fields import Moment
+from app.cli.plain import PlainConsole
 from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["keys"]
@@ -63,7 +64,7 @@ def list_keys(as_json: bool) -> None:
     for key in page["items"]:
         times = (key[name] or "" for name in ("created_at", "last_used_at", "expires_at", "revoked_at"))
         table.add_row(key["name"], key["prefix"], _rights(key), *times, key["id"])
-    make_console().print(table)
+    PlainConsole().print(table)
 
 
 def _rights(key: dict[str, Any]) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import click
 from rich.table import Table
 
-from app.cli.client import Client, make_console, path_of
+from app.cli.client import Client, path_of
 from app.cli.errors import CliError
 from app.cli.fields import DOMAIN, VERSION, body_of, clear_option, field_options, query_of
+from app.cli.plain import PlainConsole, plain
 from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["links", "shorten"]
@@ -71,7 +72,7 @@ def list_links(as_json: bool, search: str, count: bool, **wanted: Any) -> None:
     for link in page["items"]:
         name = f"{link['domain']}/{link['slug']}" if link["domain"] else link["slug"]
         table.add_row(name, link["target"], link["state"], str(link["clicks"]), link["created_at"])
-    make_console().print(table)
+    PlainConsole().print(table)
     if count:
         click.echo(f"{page['count']} in all")
     if page["next_cursor"]:
@@ -92,7 +93,7 @@ def show_link(slug: str, domain: str, as_json: bool) -> None:
     for name, value in link.items():
         shown = json.dumps(value) if isinstance(value, list | bool) else str("" if value is None else value)
         table.add_row(name, shown)
-    make_console().print(table)
+    PlainConsole().print(table)
 
 
 @links.command("edit", epilog="Example: boltlink links edit sale --target https://example.com/new")
@@ -199,7 +200,7 @@ def show_history(slug: str, domain: str, limit: int, cursor: str, as_json: bool)
     for entry in page["items"]:
         changed = ", ".join(f"{name}: {_words(change)}" for name, change in (entry["fields"] or {}).items())
         table.add_row(entry["time"][:19], f"{entry['who']['kind']}:{entry['who']['id'][:12]}", entry["what"], changed)
-    make_console().print(table)
+    PlainConsole().print(table)
     if page["next_cursor"]:
         click.echo(f"more: boltlink links history {slug} --cursor {page['next_cursor']}")
 
@@ -227,7 +228,7 @@ def _send_rows(method: str, path: str, file: Path, as_json: bool) -> None:
             if "errors" in result:
                 refused += 1
                 reasons = "; ".join(f"{error['field']} {error['message']}".strip() for error in result["errors"])
-                click.echo(f"row {number}: {reasons}", err=True)
+                click.echo(plain(f"row {number}: {reasons}"), err=True)
     if refused:
         raise CliError(f"{refused} of {len(rows)} rows were refused")
     if not as_json:

@@ -13,6 +13,7 @@ import click
 
 from app.cli.client import Client
 from app.cli.errors import AwayError
+from app.cli.plain import plain
 
 __all__ = ["live"]
 
@@ -77,7 +78,7 @@ def line_of(visit: dict[str, Any]) -> str:
     """A visit for people; who is none is pale."""
     at = datetime.fromisoformat(visit["time"]).astimezone()
     link = f"{visit['domain']}/{visit['slug']}" if visit["domain"] else visit["slug"]
-    known = [visit[name] for name in ("browser", "os", "device", "country", "referrer") if visit[name]]
+    known = [plain(visit[name]) for name in ("browser", "os", "device", "country", "referrer") if visit[name]]
     known = [value for value in known if value != "bot"]  # a crawler's device
     if visit["variant"]:
         known.append(f"variant {visit['variant']}")
@@ -91,4 +92,4 @@ def _note(event: str, data: Any) -> str:
         return click.style(f"… and {data['left_out']} more, too many to show", fg="yellow")
     if event == "lost":
         return click.style(f"… and {data['events']} more, read too slowly", fg="yellow")
-    return click.style(f"({data})", fg="yellow")
+    return click.style(plain(f"({data})"), fg="yellow")

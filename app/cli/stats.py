@@ -8,7 +8,8 @@ from typing import Any
 import click
 from rich.text import Text
 
-from app.cli.client import Client, make_console, path_of
+from app.cli.client import Client, path_of
+from app.cli.plain import PlainConsole
 from app.cli.plot import BARS_MAX, COLOUR, bars, columns, grouped, spark
 from app.cli.talk import JSON, YES, confirm, say
 
@@ -75,7 +76,7 @@ def erase(slug: str, domain: str, is_sure: bool, as_json: bool) -> None:
 
 def show(name: str, found: dict[str, Any]) -> None:
     """Prints an answer."""
-    console = make_console()
+    console = PlainConsole()
     head = Text(name, "bold")
     head.append(f"  {found['clicks']} clicks  {found['visitors']} visitors  {found['bots']} by bots", "not bold")
     if previous := found.get("previous"):

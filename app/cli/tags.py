@@ -8,7 +8,8 @@ from typing import Any
 import click
 from rich.table import Table
 
-from app.cli.client import Client, make_console, path_of
+from app.cli.client import Client, path_of
+from app.cli.plain import PlainConsole
 from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["tags"]
@@ -34,7 +35,7 @@ def list_tags(limit: int, cursor: str, as_json: bool) -> None:
     table = Table("tag", "links", box=None, pad_edge=False)
     for tag in page["items"]:
         table.add_row(tag["name"], str(tag["links"]))
-    make_console().print(table)
+    PlainConsole().print(table)
     if page["next_cursor"]:
         click.echo(f"more: boltlink tags list --cursor {page['next_cursor']}")
 

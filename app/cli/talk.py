@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from app.cli.errors import CliError
+from app.cli.plain import plain
 
 __all__ = ["JSON", "YES", "confirm", "say"]
 
@@ -30,4 +31,4 @@ def confirm(question: str, is_sure: bool) -> None:
 
 def say(as_json: bool, found: Any, text: str) -> None:
     """One line for people, or JSON."""
-    click.echo(json.dumps(found) if as_json else text)
+    click.echo(json.dumps(found) if as_json else plain(text))

@@ -10,8 +10,9 @@ import click
 from rich.table import Table
 
 from app.accounts import Role
-from app.cli.client import Client, make_console, path_of
+from app.cli.client import Client, path_of
 from app.cli.errors import CliError
+from app.cli.plain import PlainConsole
 from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["users"]
@@ -47,7 +48,7 @@ def list_users(as_json: bool) -> None:
     table = Table("e-mail", "role", "disabled", "created", "id", box=None, pad_edge=False)
     for user in items:
         table.add_row(user["email"], user["role"], "yes" if user["disabled"] else "", user["created_at"], user["id"])
-    make_console().print(table)
+    PlainConsole().print(table)
 
 
 @users.command("edit", epilog="Example: boltlink users edit ada@example.com --role viewer")

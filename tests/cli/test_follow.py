@@ -75,5 +75,16 @@ def test_people_do_not_see_the_small_talk_of_engines() -> None:
     assert format_line("mongod", MONGOD_INFO, level="info", is_terminal=False) == MONGOD_INFO
 
 
+def test_what_strangers_wrote_into_a_log_is_no_command_to_the_terminal() -> None:
+    text = "a\x1b]0;b\x07 \x9b31m\u202ec"
+    fields = {"event": text, "level": "error", "path": text, "word": "\x1bc", "exception": f"{text}\nnext"}
+    for line in (json.dumps(fields), text):
+        shown = format_line("web_0", line, level="info", is_terminal=True)
+        assert shown is not None
+        assert not set("\x1b\x07\x9b\u202e") & set(click.unstyle(shown))
+        assert "\x1b]" not in shown
+    assert format_line("web_0", text, level="info", is_terminal=False) == text
+
+
 def test_lines_below_the_level_are_left_out() -> None:
     assert format_line("web_0", OURS, level="error", is_terminal=False) is None

@@ -19,6 +19,24 @@ def environ_of(api: Service) -> dict[str, str]:
     return {"BOLTLINK_URL": str(api.client.base_url).rstrip("/"), "BOLTLINK_API_KEY": ADMIN_KEY}
 
 
+def test_nothing_that_somebody_wrote_is_a_command_to_the_terminal(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            text = "a\x1b]0;b\x07\x9b31m\u202ec"
+            wish = {"target": TARGET, "slug": "s", "title": text, "notes": text, "tags": [text]}
+            assert (await api.client.post("/api/v1/links", json=wish)).status_code == 201
+            user = {"email": "\x9b31m\u202e@example.com", "role": "viewer", "password": "correct horse"}
+            assert (await api.client.post("/api/v1/users", json=user)).status_code == 201
+            for command in ("links list", "links show s", "links history s", "tags list", "users list"):
+                shown = await boltlink(*command.split(), environ=environ_of(api))
+                assert shown.status == 0, shown.err
+                assert not set("\x1b\x07\x9b\u202e") & set(shown.out), command
+            told = await boltlink("links", "show", "s", "--json", environ=environ_of(api))
+            assert json.loads(told.out)["title"] == text
+
+    with_stores(scenario)
+
+
 def test_shorten_prints_the_short_url_and_links_show_it(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         async with serve(stores) as api:

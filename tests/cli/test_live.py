@@ -38,6 +38,7 @@ def test_events_are_read_and_beats_are_not_shown() -> None:
         ({"browser": "Firefox", "country": "DE"}, "one  Firefox  DE"),
         ({"domain": "go.example", "variant": 2, "referrer": "a.b"}, "go.example/one  a.b  variant 2"),
         ({}, "one"),
+        ({"referrer": "a\x1b]0;b\x07\x9b31m"}, "one  a\ufffd]0;b\ufffd\ufffd31m"),
         ({"kind": "bot", "device": "bot"}, "one  bot"),
     ],
 )
