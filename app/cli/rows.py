@@ -1,7 +1,8 @@
 """Links as rows of a file: JSON lines or CSV, read and written one at a time, so memory stays flat.
 
     JSON lines   an object a line, as `POST /api/v1/links` takes it or as the API shows a link
-    CSV          a header of field names; `tags` with commas between, `rules` and `variants` as JSON, empty: left out
+    CSV          a header of field names; `tags` with commas between, `rules` and `variants` as JSON, empty: left out;
+                 an apostrophe is put before what a spreadsheet would take for a formula, and taken away again
 
 What the API shows of a link and only it can say (clicks, version, …) is left out when a row is read; a link with a
 password shows only that it has one, so such a row is refused: it would lose it. Pure. May import: the standard library.
@@ -26,6 +27,8 @@ WISHED = (
 TOLD = ("short_url", "owner", "created_at", "deleted_at", "visits", "clicks", "version", "warnings")
 _JSON_FIELDS = ("rules", "variants")
 _NUMBERS = ("code", "max_visits")
+#: What a spreadsheet takes for a formula (OWASP, "CSV Injection"); and the mark that is put before it.
+_FORMULA_BEGINS, _TEXT_MARK = ("=", "+", "-", "@", "\t", "\r"), "'"
 _SWITCHES = ("forward_query", "forward_path", "password")
 csv.field_size_limit(1024 * 1024)
 
@@ -84,7 +87,7 @@ def _body_of(row: Any) -> dict[str, Any]:
 def _from_csv(row: dict[str | None, Any]) -> dict[str, Any]:
     if None in row:
         raise RowError("has more fields than the header")
-    found: dict[str, Any] = {name: text for name, text in row.items() if name and text}
+    found: dict[str, Any] = {name: _unmarked(text) for name, text in row.items() if name and text}
     for name in _JSON_FIELDS:
         if name in found:
             found[name] = json.loads(found[name])
@@ -109,4 +112,13 @@ def _to_csv(link: dict[str, Any]) -> dict[str, Any]:
         row[name] = json.dumps(link[name]) if link[name] else ""
     for name in _SWITCHES:
         row[name] = "true" if link[name] else "false"
-    return row
+    return {name: _marked(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _marked(text: str) -> str:
+    return _TEXT_MARK + text if text.startswith((*_FORMULA_BEGINS, _TEXT_MARK)) else text
+
+
+def _unmarked(text: str) -> str:
+    is_marked = text.startswith(_TEXT_MARK) and text[1:].startswith((*_FORMULA_BEGINS, _TEXT_MARK))
+    return text[1:] if is_marked else text

@@ -54,22 +54,27 @@ def test_what_is_exported_is_imported_as_it_was(with_stores: With, tmp_path: Pat
             await post(
                 api, slug="rules", rules=rules, max_visits=7, expires_at="2090-01-01T00:00:00Z", forward_query=True
             )
+            await post(api, slug="-formula", title="=HYPERLINK(1)", notes="'+1", tags=["@a", "'b"])
             await post(api, slug="banned")
             assert (await api.client.patch("/api/v1/links/banned", json={"state": "banned"})).status_code == 200
             environ = environ_of(api)
             first, again = tmp_path / name, tmp_path / f"again-{name}"
             said = await boltlink("export", str(first), environ=environ)
-            assert (said.status, said.out) == (0, "3 links\n"), said.err
+            assert (said.status, said.out) == (0, "4 links\n"), said.err
             await stores.database[LINKS].delete_many({})
             said = await boltlink("import", str(first), environ=environ)
-            assert (said.status, said.out) == (0, "3 rows, 3 made, 0 refused\n"), said.err
+            assert (said.status, said.out) == (0, "4 rows, 4 made, 0 refused\n"), said.err
             assert (await boltlink("export", str(again), environ=environ)).status == 0
             if name.endswith("csv"):
                 both = [list(csv.DictReader(io.StringIO(path.read_text()))) for path in (first, again)]
+                cells = [cell for row in both[0] for cell in row.values()]
+                assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
             else:
                 both = [rows_of(first), rows_of(again)]
             assert without_told(both[0]) == without_told(both[1])
             assert {row["slug"]: row["state"] for row in both[1]}["banned"] == "banned"
+            formula = (await api.client.get("/api/v1/links/-formula")).json()
+            assert [formula[field] for field in ("title", "notes", "tags")] == ["=HYPERLINK(1)", "'+1", ["'b", "@a"]]
             assert sorted(os.listdir(tmp_path)) == sorted([first.name, again.name])
 
     with_stores(scenario)
