@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.accounts import WHATS, AuditSearch, Note, time_of
+from app.accounts import WHATS, AuditSearch, Note, Scope, time_of
 from app.api.fields import MomentField, shown
 from app.api.handler import Handler
 from app.api.operation import Answer, operation
@@ -82,7 +82,9 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     subject: Party
     fields: dict[str, Change]
     request_id: Annotated[str, Meta(description="As on the answer to the request, and in the log.")] | None
-    address: Annotated[str, Meta(description="Of the client, with BOLTLINK_AUDIT_ADDRESSES=on.")] | UnsetType = UNSET
+    address: (
+        Annotated[str, Meta(description="Of the client, with BOLTLINK_AUDIT_ADDRESSES=on, for admins.")] | UnsetType
+    ) = UNSET
 
 
 class EntryPage(msgspec.Struct):
@@ -98,7 +100,8 @@ class _AuditBase(Handler):
     async def show(self, search: AuditSearch, page: PageQuery) -> None:
         """Answers with a page of entries."""
         notes, following = await self.services.audit.page(search, limit=page.limit, after=page.cursor)
-        self.answer(EntryPage([_entry(note) for note in notes], following))
+        has_addresses = self.caller.may(Scope.ADMIN)
+        self.answer(EntryPage([_entry(note, has_address=has_addresses) for note in notes], following))
 
 
 class AuditHandler(_AuditBase):
@@ -132,7 +135,7 @@ class HistoryHandler(_AuditBase):
         await self.show(AuditSearch(subject=f"link:{link.key}", link=link.link), query)
 
 
-def _entry(note: Note) -> Entry:
+def _entry(note: Note, *, has_address: bool) -> Entry:
     old, new = note.get("old", {}), note.get("new", {})
     return Entry(
         id=str(note["_id"]),
@@ -142,7 +145,7 @@ def _entry(note: Note) -> Entry:
         subject=_party(note["subject"]),
         fields={name: Change(old.get(name), new.get(name)) for name in {**old, **new}},
         request_id=note.get("request"),
-        address=note.get("address", UNSET),
+        address=note.get("address", UNSET) if has_address else UNSET,
     )
 
 

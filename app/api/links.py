@@ -1,6 +1,6 @@
 """`/api/v1/links`: make, show, list, change, delete, restore.
 
-In: bodies as `app.api.wishes` reads them. Out: links as `LinkView`. May import: links.
+In: bodies as `app.api.wishes` reads them. Out: links as `LinkView`. May import: accounts, links.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from app.accounts import Scope
 from app.api.branches import RuleWish, VariantWish, show_rule, show_variant
 from app.api.fields import DomainField, MomentField, SlugField, TagsField, TargetField, shown
 from app.api.handler import Handler
@@ -132,7 +133,13 @@ class LinkBase(Handler):
         reading.errors += (FieldError(field, message) for field, message in faults)
 
     def judge_change(self, reading: Reading, link: Link) -> None:
-        """Adds errors when a changed link would be none of the caller's any more."""
+        """Adds errors when a changed link would be none of the caller's any more, or a ban would end without an admin.
+
+        Whoever abuses a link may have a key for it; a deleted link that is restored is banned as before.
+        """
+        is_freed = link.state is LinkState.BANNED and reading.fields.get("state", link.state) is not LinkState.BANNED
+        if is_freed and not self.caller.may(Scope.ADMIN):
+            reading.errors.append(FieldError("state", "stays banned: only an admin ends a ban"))
         faults = self.caller.faults(link.domain, reading.fields.get("tags", link.tags), link.owner)
         reading.errors += (FieldError(field, message) for field, message in faults)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.accounts import AUDIT
+from app.accounts import AUDIT, Scope
 from app.stores import Database
 from tests.api.service import ADMIN_KEY, Service, With, make_services, serve
 from tests.conftest import Stores
@@ -153,6 +153,21 @@ def test_address_is_kept_if_the_setting_says_so(with_stores: With, setting: str,
         async with serve(stores, services) as api:
             await api.make("s")
             assert (await entries(api, "subject=link:/s"))[0].get("address") == expected
+
+    with_stores(scenario)
+
+
+def test_addresses_are_for_admins(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        services = make_services(stores, BOLTLINK_AUDIT_ADDRESSES="on")
+        await services.keys.add(ADMIN_KEY, "admin")
+        await services.keys.add("blk_reader", "reader", scopes=[Scope.LINKS_READ])
+        async with serve(stores, services) as api:
+            await api.make("s")
+            reader = {"Authorization": "Bearer blk_reader"}
+            for headers, expected in ((None, "127.0.0.1"), (reader, None)):
+                history = await api.client.get("/api/v1/links/s/history", headers=headers)
+                assert history.json()["items"][0].get("address") == expected
 
     with_stores(scenario)
 

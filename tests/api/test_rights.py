@@ -153,6 +153,28 @@ def test_every_kind_of_caller_is_answered_as_the_table_says(with_stores: With) -
     with_stores(scenario)
 
 
+def test_only_an_admin_ends_a_ban(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            own = (await make_keys(api))["own"]
+            link, one, many = {"target": "https://a.example/", "slug": "s"}, "/api/v1/links/s", "/api/v1/links/batch"
+            assert (await api.client.post("/api/v1/links", json=link, headers=own)).status_code == 201
+            assert (await api.client.patch(one, json={"state": "banned"})).status_code == 200
+            for state in ("active", "disabled"):
+                refused = await api.client.patch(one, json={"state": state, "title": "t"}, headers=own)
+                assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "state")
+                rows = {"links": [{"slug": "s", "state": state}]}
+                answer = await api.client.patch(many, json=rows, headers=own)
+                assert answer.json()["results"][0]["status"] == 422
+            assert (await api.client.patch(one, json={"title": "t", "state": "banned"}, headers=own)).status_code == 200
+            assert (await api.client.delete(one, headers=own)).status_code == 204
+            restored = await api.client.post(f"{one}/restore", headers=own)
+            assert (restored.status_code, restored.json()["state"]) == (200, "banned")
+            assert (await api.client.patch(one, json={"state": "active"})).json()["state"] == "active"
+
+    with_stores(scenario)
+
+
 #: Each role -> the kinds of keys that may together what it may.
 ROLES = {"viewer": ("read", "stats"), "editor": ("write", "stats"), "admin": ("admin",)}
 
