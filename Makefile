@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help up test chaos lint fuzz bench bench-tools clean
+.PHONY: help up test chaos install-test lint fuzz bench bench-tools clean
 
 help:  ## Show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,9 @@ test: $(VENV)/.tests  ## Set up and run all tests, interpreted and compiled
 
 chaos: $(VENV)/.tests  ## Kill, stop and fill everything under load, then account for every click (MINUTES=30 SEED=)
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
+
+install-test: $(VENV)/.tests  ## Install, upgrade under traffic, roll back, remove in a minimal Debian (root, debootstrap)
+	tests/install/in_debootstrap.sh
 
 lint: $(VENV)/.tests  ## Set up and check format, style, types and imports
 	$(BIN)/ruff format --check .

@@ -26,6 +26,7 @@ import click
 from app.accounts import make_key
 from app.cli.errors import CliError
 from app.cli.follow import Follower, format_line, last_lines
+from app.cli.notify import tell_systemd
 from app.lifeline import die_with_parent, take_lock
 from app.settings import Settings
 from app.stores import PlaceError, make_private_folder, mongodb_socket, supervisor_pid_file
@@ -63,6 +64,7 @@ def up(detach: bool) -> None:
     click.echo(_welcome(tree))
     if not detach:
         sys.stdout.flush()
+        tell_systemd("READY=1")
         sys.exit(_accompany(supervisor, follower))
 
 
@@ -235,6 +237,7 @@ def _accompany(supervisor: subprocess.Popen[bytes], follower: Follower) -> int:
 
     def hand_on(number: int, _: object) -> None:
         ordered.append(number)
+        tell_systemd("STOPPING=1")
         supervisor.send_signal(signal.SIGTERM)
 
     for number in (signal.SIGTERM, signal.SIGINT):
