@@ -17,7 +17,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,16 @@ from app.gauges import Gauges
 from app.journal import Journal, Source, create_source, note_faults
 from app.lifeline import take_lock
 from app.limits import Buckets, Limiter, Quota, Scans
-from app.links import Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher, authority_of
+from app.links import (
+    Catalog,
+    DomainOptions,
+    DomainStore,
+    DomainWatch,
+    LinkCache,
+    LinkStore,
+    PasswordHasher,
+    authority_of,
+)
 from app.observe import Health, Metrics, get_logger
 from app.process import node_id, run_program
 from app.redirect import (
@@ -236,9 +245,11 @@ class WebProcess:
                 randbelow=secrets.randbelow,
                 ours=self._ours,
                 on_unannounced=lambda error: self._log.warning("change not announced", reason=str(error)[:200]),
+                options_of=self.domains.options_of,
             ),
             links=links,
             domains=self.domains,
+            hosts=self.hosts,
             hub=self.hub,
             hasher=self.hasher,
             keys=self.keys,
@@ -262,10 +273,10 @@ class WebProcess:
         self.health.add("mongodb", lambda: self.database.command("ping"))
         return make_application(services, self.metrics.on_request)
 
-    def _on_domains(self, names: frozenset[str]) -> None:
-        self.hosts.set_domains(names)
+    def _on_domains(self, known: Mapping[str, DomainOptions]) -> None:
+        self.hosts.set_domains(known)
         self._ours.clear()
-        self._ours.update(own_authorities(self.settings, names))
+        self._ours.update(own_authorities(self.settings, filter(None, known)))
 
     def _open_journal(self) -> Journal:
         """The journal of this run; off, so that redirects go on, if the last one was killed by its disk."""

@@ -44,7 +44,7 @@ AUDIT_INDEXES = [
 ]
 WHATS = (
     *("link.create", "link.update", "link.delete", "link.restore", "link.erase"),
-    *("domain.create", "domain.delete"),
+    *("domain.create", "domain.update", "domain.delete"),
     *("tag.rename", "tag.delete"),
     *("key.create", "key.revoke"),
     *("user.create", "user.update", "user.delete", "user.logout", "login", "login.failed", "logout"),

@@ -1,23 +1,52 @@
-"""`/api/v1/domains`: further domains that links may live under.
+"""`/api/v1/domains`: further domains that links may live under, and the options of each and of the default one.
 
-In: names. Out: `{"name", "created_at"}`. Every process follows within seconds. May import: links.
+In: names, options. Out: domains as `DomainView`. Every process follows within seconds. May import: accounts, links.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
-from app.api.fields import MomentField, shown
+from app.accounts import Note
+from app.api.fields import MomentField, TargetField, shown
 from app.api.handler import Handler
 from app.api.operation import Answer, operation
-from app.api.problems import FieldError, Problem, wrong_fields
-from app.links import Domain, DomainError, authority_of, normalise_domain
+from app.api.problems import FieldError, Problem, field_errors, wrong_fields
+from app.links import (
+    PLAIN_OPTIONS,
+    SLUG_BITS_MIN,
+    Domain,
+    DomainError,
+    DomainOptions,
+    Robots,
+    authority_of,
+    is_alphabet,
+    normalise_domain,
+    slug_length_min,
+)
 
 __all__ = ["DomainHandler", "DomainsHandler"]
+
+
+NO_DOMAIN = "There is no such domain."
+SlugLength = Annotated[
+    int, Meta(ge=5, le=32, description="Characters of a slug that is made; a chosen one is free.", examples=[7])
+]
+SlugAlphabet = Annotated[
+    str,
+    shown(
+        f"What made slugs are made of, each once; with `slug_length` at least {SLUG_BITS_MIN} bits.",
+        "0123456789abcdef",
+        pattern="^[A-Za-z0-9_-]{2,64}$",
+    ),
+]
+RobotsField = Annotated[Robots, Meta(description="What `/robots.txt` lets crawlers fetch: all links, or nothing.")]
 
 
 class NewDomain(msgspec.Struct, forbid_unknown_fields=True):
@@ -26,11 +55,28 @@ class NewDomain(msgspec.Struct, forbid_unknown_fields=True):
     name: Annotated[str, shown("A host name; one that is not ASCII is encoded (IDNA).", "go.example.com")]
 
 
-class DomainView(msgspec.Struct):
-    """A further domain."""
+class DomainChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What shall change of a domain's options; null is as if it had never been set."""
+
+    not_found_target: TargetField | UnsetType | None = UNSET
+    root_target: TargetField | UnsetType | None = UNSET
+    robots: RobotsField | UnsetType | None = UNSET
+    slug_length: SlugLength | UnsetType | None = UNSET
+    slug_alphabet: SlugAlphabet | UnsetType | None = UNSET
+
+
+class DomainView(msgspec.Struct, kw_only=True):
+    """A domain."""
 
     name: Annotated[str, shown("Lower-case ASCII.", "go.example.com")]
-    created_at: MomentField
+    created_at: Annotated[MomentField | None, Meta(description="Null for the default domain.")]
+    not_found_target: Annotated[
+        TargetField | None, Meta(description="Where visitors go (302) who find no link, or one that has ended.")
+    ]
+    root_target: Annotated[TargetField | None, Meta(description="Where `/` leads (302).")]
+    robots: RobotsField
+    slug_length: SlugLength
+    slug_alphabet: SlugAlphabet
 
 
 class DomainList(msgspec.Struct):
@@ -57,7 +103,7 @@ class DomainsHandler(Handler):
             name = normalise_domain(wish.name)
         except DomainError as error:
             raise wrong_fields([FieldError("name", str(error))]) from error
-        if name == authority_of(self.services.settings.public_url)[0]:
+        if name == _default_name(self):
             raise wrong_fields([FieldError("name", "is the default domain")])
         domain = Domain(name=name, created=int(self.services.now_s()), owner=self.caller.owner)
         try:
@@ -67,20 +113,57 @@ class DomainsHandler(Handler):
             raise Problem(HTTPStatus.CONFLICT, f"{name} {error}.", [FieldError("name", str(error))]) from error
         await self.services.domains.refresh()
         self.set_header("Location", f"/api/v1/domains/{name}")
-        self.answer(_view(domain), HTTPStatus.CREATED)
+        self.answer(_view(domain, name), HTTPStatus.CREATED)
 
     @operation({200: Answer(DomainList)})
     async def get(self) -> None:
         """List all further domains."""
         domains = await self.services.domains.store.list()
         bound = self.caller.bounds.domain
-        self.answer(DomainList([_view(domain) for domain in domains if bound is None or domain.name == bound]))
+        seen = [domain for domain in domains if bound is None or domain.name == bound]
+        self.answer(DomainList([_view(domain, domain.name) for domain in seen]))
 
 
 class DomainHandler(Handler):
-    """One domain."""
+    """One domain; the default one is called by the host of BOLTLINK_BASE_URL."""
 
-    @operation({204: Answer()}, refuses={404: "There is no such domain.", 409: "It has links."})
+    @operation({200: Answer(DomainView)}, refuses={404: NO_DOMAIN})
+    async def get(self, name: str) -> None:
+        """Show a domain and its options."""
+        key = self._key_of(name)
+        domain = await self.services.domains.store.get(key)
+        if domain is None or self.caller.bounds.domain not in (None, key):
+            raise Problem(HTTPStatus.NOT_FOUND, NO_DOMAIN)
+        self.answer(_view(domain, name.lower()))
+
+    @operation({200: Answer(DomainView)}, body=DomainChange, refuses={404: NO_DOMAIN})
+    async def patch(self, name: str) -> None:
+        """Change the options of a domain.
+
+        Fields that are left out stay. Every process follows within 5 seconds.
+        """
+        fields, errors = self._read(self.decode_object())
+
+        def change(before: DomainOptions) -> DomainOptions:
+            after = msgspec.structs.replace(before, **fields)
+            faults = [*errors, *_shape_faults(after, errors)]
+            if faults:
+                raise wrong_fields(faults)
+            return after
+
+        def tell(before: DomainOptions, after: DomainOptions) -> Note:
+            old, new = _shown(before), _shown(after)
+            changed = [field for field in new if old[field] != new[field]]
+            old, new = ({field: shown[field] for field in changed} for shown in (old, new))
+            return self.services.audit.note(self.author, "domain.update", f"domain:{name.lower()}", old=old, new=new)
+
+        domain = await self.services.domains.store.change(self._key_of(name), change, tell)
+        if domain is None:
+            raise Problem(HTTPStatus.NOT_FOUND, NO_DOMAIN)
+        await self.services.domains.refresh()
+        self.answer(_view(domain, name.lower()))
+
+    @operation({204: Answer()}, refuses={404: NO_DOMAIN, 409: "It has links."})
     async def delete(self, name: str) -> None:
         """End a domain without links."""
         note = self.services.audit.note(self.author, "domain.delete", f"domain:{name.lower()}")
@@ -89,11 +172,57 @@ class DomainHandler(Handler):
         except DomainError as error:
             raise Problem(HTTPStatus.CONFLICT, f"{name} {error}.") from error
         if not is_removed:
-            raise Problem(HTTPStatus.NOT_FOUND, "There is no such domain.")
+            raise Problem(HTTPStatus.NOT_FOUND, NO_DOMAIN)
         await self.services.domains.refresh()
         self.clear_header("Content-Type")
         self.set_status(HTTPStatus.NO_CONTENT)
 
+    def _key_of(self, name: str) -> str:
+        """A domain as links have it: the default one is empty."""
+        return "" if name.lower() == _default_name(self) else name.lower()
 
-def _view(domain: Domain) -> DomainView:
-    return DomainView(domain.name, datetime.fromtimestamp(domain.created, UTC))
+    def _read(self, data: dict[str, Any]) -> tuple[dict[str, Any], list[FieldError]]:
+        """The options that a body wishes for, and every field that cannot be used."""
+        errors = list(field_errors(data, DomainChange))
+        wrong = {error.field for error in errors}
+        fields: dict[str, Any] = {}
+        for name in [name for name in DomainChange.__struct_fields__ if name in data and name not in wrong]:
+            try:
+                fields[name] = self._read_field(name, data[name])
+            except ValueError as error:
+                errors.append(FieldError(name, str(error)))
+        return fields, errors
+
+    def _read_field(self, name: str, value: Any) -> Any:
+        """An option as it will be stored; raises ValueError."""
+        if value is None:
+            return getattr(PLAIN_OPTIONS, name)
+        if name in ("not_found_target", "root_target"):
+            return self.services.catalog.check_target(value)
+        if name == "slug_alphabet" and not is_alphabet(value):
+            raise ValueError("must be 2 to 64 different letters, digits, '-' or '_'")
+        return value
+
+
+def _default_name(handler: Handler) -> str:
+    return authority_of(handler.services.settings.public_url)[0]
+
+
+def _shape_faults(options: DomainOptions, errors: list[FieldError]) -> Iterator[FieldError]:
+    """Slugs of too few bits are guessed, and run out; judged only when neither half of the shape is wrong by itself."""
+    if any(error.field in ("slug_length", "slug_alphabet") for error in errors):
+        return
+    count, least = len(options.slug_alphabet), slug_length_min(options.slug_alphabet)
+    if options.slug_length < least:
+        yield FieldError("slug_length", f"must be at least {least} when slugs are made of {count} characters")
+
+
+def _shown(options: DomainOptions) -> dict[str, Any]:
+    """Options under the names and in the form that the API shows."""
+    fields = {field: getattr(options, field) for field in options.__struct_fields__}
+    return {field: None if value == "" else value for field, value in fields.items()}
+
+
+def _view(domain: Domain, name: str) -> DomainView:
+    created_at = datetime.fromtimestamp(domain.created, UTC) if domain.name else None
+    return DomainView(name=name, created_at=created_at, **_shown(domain.options))

@@ -7,7 +7,7 @@ Every answer carries `X-Request-Id`; the same id stands in the log line of a fai
                              the right that the routing table names is asked for;
                              the request's `cost` is taken from what the key may do
 
-May import: accounts, agents, feed, limits, links, observe, stores.
+May import: accounts, agents, feed, limits, links, observe, redirect, stores.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from app.links import (
     normalise_domain,
 )
 from app.observe import REQUEST_ID_FIELD, Health, bind_request, get_logger, request_id_of
+from app.redirect import Hosts
 from app.settings import Settings
 from app.stores import Database
 
@@ -69,6 +70,7 @@ class Services:
     catalog: Catalog
     links: LinkStore
     domains: DomainWatch
+    hosts: Hosts
     hub: Hub
     hasher: PasswordHasher
     keys: KeyRing

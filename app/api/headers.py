@@ -28,7 +28,11 @@ _SECONDS = {"type": "integer", "minimum": 0}
 HEADERS = {
     "Content-Disposition": HeaderField("The name of the file.", _TEXT, 'attachment; filename="http-series.csv"'),
     "ETag": HeaderField("The version of what is shown: for `If-None-Match` and `If-Match`.", _TEXT, '"1764111600000"'),
-    "Location": HeaderField("Where the new thing is.", {**_TEXT, "format": "uri-reference"}, "/api/v1/links/http"),
+    "Location": HeaderField(
+        "Where the new thing is; of a redirect, where it leads.",
+        {**_TEXT, "format": "uri-reference"},
+        "/api/v1/links/http",
+    ),
     "RateLimit": HeaderField("What is left (`r`), and when it is all back (`t`, seconds).", _TEXT, '"key";r=49999;t=1'),
     "RateLimit-Policy": HeaderField(
         "How much a key may do (`q`) in how many seconds (`w`).", _TEXT, '"key";q=50000;w=10'

@@ -43,7 +43,7 @@ _TABLE: list[tuple[str, type[Handler], dict[str, Scope]]] = [
     ("/api/v1/stats", StatsHandler, {"GET": STATS}),
     ("/api/v1/live", LiveHandler, {"GET": STATS}),
     ("/api/v1/domains", DomainsHandler, {"GET": READ, "POST": ADMIN}),
-    ("/api/v1/domains/{domain}", DomainHandler, {"DELETE": ADMIN}),
+    ("/api/v1/domains/{domain}", DomainHandler, {"GET": READ, "PATCH": ADMIN, "DELETE": ADMIN}),
     ("/api/v1/tags", TagsHandler, {"GET": READ}),
     ("/api/v1/tags/{tag}", TagHandler, {"PATCH": ADMIN, "DELETE": ADMIN}),
     ("/api/v1/keys", KeysHandler, {"GET": ADMIN, "POST": ADMIN}),

@@ -1,6 +1,6 @@
 """`/health`, `/ready`, the root page, and what is answered where nothing is.
 
-May import: observe.
+May import: links, observe.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.api.handler import Handler
 from app.api.operation import Answer, operation
 from app.api.problems import Problem
+from app.links import PLAIN_OPTIONS, DomainOptions
 
 __all__ = ["HealthHandler", "NotFoundHandler", "ReadyHandler", "RobotsHandler", "RootHandler"]
 
@@ -54,6 +55,11 @@ class PublicHandler(Handler):
 
     is_public = True
 
+    @property
+    def domain_options(self) -> DomainOptions:
+        """Those of the domain that the request names; a host that is none of ours has none."""
+        return self.services.hosts.options(self.request.host.encode("latin-1")) or PLAIN_OPTIONS
+
 
 class HealthHandler(PublicHandler):
     """Does this process work?"""
@@ -87,21 +93,32 @@ class ReadyHandler(PublicHandler):
 class RootHandler(PublicHandler):
     """The public address itself."""
 
-    @operation({200: Answer(media=("text/html",))})
+    @operation(
+        {
+            200: Answer(media=("text/html",)),
+            302: Answer(says="The domain has a `root_target`.", headers=("Location",)),
+        }
+    )
     async def get(self) -> None:
-        """Say what runs here."""
+        """Say what runs here, or lead where the domain's `root_target` says."""
+        if self.domain_options.root_target:
+            self.clear_header("Content-Type")
+            self.set_header("Location", self.domain_options.root_target)
+            self.set_status(HTTPStatus.FOUND)
+            return
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.write(_PAGE)
 
 
 class RobotsHandler(PublicHandler):
-    """What crawlers may fetch: everything, because a short link is only as public as its target."""
+    """What crawlers may fetch: all links, which are only as public as their targets, unless the domain says none."""
 
     @operation({200: Answer(media=("text/plain",))})
     async def get(self) -> None:
-        """Tell crawlers what they may fetch."""
+        """Tell crawlers what they may fetch: the domain's `robots`."""
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.write("User-agent: *\nDisallow: /api/\n")
+        closed = "/api/" if self.domain_options.robots == "allow" else "/"
+        self.write(f"User-agent: *\nDisallow: {closed}\n")
 
 
 class NotFoundHandler(PublicHandler):

@@ -40,6 +40,9 @@ _OUTCOMES = {
     **dict.fromkeys(PAGE_STATUSES, Outcome.PASSWORD),
 }
 
+#: What a domain may lead elsewhere; it stays what it is in the journal and the counts.
+_NOTHING_THERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+
 _LIMITED = Decision(HTTPStatus.TOO_MANY_REQUESTS, NO_LINK, counts=False)
 
 
@@ -112,7 +115,19 @@ class Slot:
             return password_page(
                 decision.status, gate.book.date, wait_s=decision.wait_s, is_head=found.is_head, close=self.close
             )
+        fallback = self._fallback(decision)
+        if fallback:
+            # What follows a form is a GET: its password is for nobody else.
+            code = HTTPStatus.FOUND if found.form is None else HTTPStatus.SEE_OTHER
+            return gate.book.redirect(fallback, code, close=self.close)
         return gate.book.failure(decision.status, self._head, is_head=found.is_head, close=self.close)
+
+    def _fallback(self, decision: Decision) -> bytes:
+        """Where the domain leads visitors who find nothing; b"" when nowhere."""
+        if decision.status not in _NOTHING_THERE or decision.is_final:
+            return b""
+        options = self._gate.hosts.options(self._found.host)
+        return b"" if options is None else options.not_found_target.encode("ascii")
 
     def _address(self) -> str:
         return self._gate.specials.visitors.address(self._head, self._connection.peer)

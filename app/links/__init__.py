@@ -10,6 +10,14 @@ from app.links.listing import ORDERS, Listing, ListingError, Page, Place, Wanted
 from app.links.migrations import MIGRATIONS, OBSOLETE
 from app.links.model import Cached, CachedLink, Link, LinkState, StoredLink, join_key, split_key
 from app.links.noting import Tell, WriteNotes
+from app.links.options import (
+    PLAIN_OPTIONS,
+    SLUG_BITS_MIN,
+    DomainOptions,
+    Robots,
+    is_alphabet,
+    slug_length_min,
+)
 from app.links.passwords import HasherBusyError, PasswordError, PasswordHasher, check_password
 from app.links.slugs import SlugError, check_slug
 from app.links.storage import COUNT_MAX, INDEXES, LINKS, LinkStore, SlugTakenError
@@ -29,7 +37,9 @@ __all__ = [
     "OBSOLETE",
     "ORDERS",
     "PLAIN_CODE",
+    "PLAIN_OPTIONS",
     "RULES_MAX",
+    "SLUG_BITS_MIN",
     "TAGS_COUNT_MAX",
     "TAG_MOVES",
     "VARIANTS_MAX",
@@ -40,6 +50,7 @@ __all__ = [
     "ChangeFeed",
     "Domain",
     "DomainError",
+    "DomainOptions",
     "DomainStore",
     "DomainWatch",
     "Existing",
@@ -57,6 +68,7 @@ __all__ = [
     "PasswordError",
     "PasswordHasher",
     "Place",
+    "Robots",
     "Rule",
     "SlugError",
     "SlugTakenError",
@@ -76,8 +88,10 @@ __all__ = [
     "check_slug",
     "decode_message",
     "encode_message",
+    "is_alphabet",
     "join_key",
     "normalise_domain",
     "normalise_target",
+    "slug_length_min",
     "split_key",
 ]

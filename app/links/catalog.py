@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from app.links.cache import LinkCache
 from app.links.model import Cached, Link, LinkState
 from app.links.noting import Tell, Write
+from app.links.options import PLAIN_OPTIONS, DomainOptions
 from app.links.rows import branch_fields, derived_fields
 from app.links.slugs import check_slug, make_slug, seeded
 from app.links.storage import LinkStore, SameTakenError, SlugTakenError
@@ -49,6 +50,7 @@ class Catalog:
         randbits: `secrets.randbits`; randbelow: `secrets.randbelow`.
         ours: (host, port) of this instance's own addresses.
         on_unannounced: called with the error when Redis could not be told.
+        options_of: a domain's options, for how its slugs are made.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Catalog:
         randbelow: Callable[[int], int],
         ours: Collection[tuple[str, int]],
         on_unannounced: Callable[[Exception], None],
+        options_of: Callable[[str], DomainOptions] = lambda domain: PLAIN_OPTIONS,
     ) -> None:
         self.store = store
         self._cache = cache
@@ -69,6 +72,7 @@ class Catalog:
         self._randbelow = randbelow
         self._ours = ours
         self._on_unannounced = on_unannounced
+        self._options_of = options_of
         self._unannounced: list[tuple[str, Cached]] = []
         self._announcing: asyncio.Task[None] | None = None
 
@@ -104,7 +108,7 @@ class Catalog:
         number = self._randbits(LINK_ID_BITS) if seed is None else randbelow(2**LINK_ID_BITS)
         return Link(
             domain=domain,
-            slug=make_slug(randbelow) if slug is None else slug,
+            slug=self._make_slug(domain, randbelow) if slug is None else slug,
             target=target,
             link=number | 1,
             version=now_ms,
@@ -135,9 +139,13 @@ class Catalog:
             for n, result in zip(wanted, await self.store.insert_many(asked, tell), strict=True):
                 results[n] = result
                 if may_rename[n] and isinstance(result, SlugTakenError):
-                    results[n], slugs[n] = _NEW, make_slug(self._randbelow)
+                    results[n], slugs[n] = _NEW, self._make_slug(drafts[n].domain, self._randbelow)
         await self._announce([result for result in results if isinstance(result, Link)])
         return [SlugTakenError(drafts[n].key) if result is _NEW else result for n, result in enumerate(results)]
+
+    def _make_slug(self, domain: str, randbelow: Callable[[int], int]) -> str:
+        options = self._options_of(domain)
+        return make_slug(randbelow, options.slug_length, options.slug_alphabet)
 
     async def _find_same(self, drafts: Sequence[Link], results: list[Link | Existing | Exception]) -> None:
         """Puts what exists in the place of those of whom only one may be."""

@@ -1,9 +1,9 @@
-"""Further domains of this instance: names that links may live under, beside the default one.
+"""Further domains of this instance: names that links may live under, beside the default one. And what each is set to.
 
-In: names as people type them. Out: documents of the collection `domains`; `_id` is the name in lower-case ASCII (IDNA).
-Every process reads all names every few seconds, so there are at most DOMAINS_MAX; Redis keeps a copy, so that a process
-that starts while MongoDB is away knows them too. The default domain's name is empty in keys and stands nowhere here.
-May import: pymongo, redis, and `targets` for what a host is.
+In: names as people type them, options. Out: documents of the collection `domains`; `_id` is the name in lower-case
+ASCII (IDNA). Every process reads all of them every few seconds, so there are at most DOMAINS_MAX; Redis keeps a copy,
+so that a process that starts while MongoDB is away knows them too. The default domain's name is empty, as in keys; it
+has a document once it has options. May import: pymongo, redis, and `targets` for what a host is.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from redis.exceptions import RedisError
 
 from app.links.noting import WriteNotes
+from app.links.options import PLAIN_OPTIONS, DomainOptions
 from app.links.storage import LinkStore
 from app.links.targets import TargetError, normalise_host
 from app.stores import Database, Session, transact
@@ -32,7 +33,11 @@ DOMAINS_MAX = 1_000  # read in 4 ms by each process
 POLL_S = 2.0
 READ_S = 1.0  # with POLL_S below the 5 s within which a change is known everywhere
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[str]).decode
+_decode = msgspec.msgpack.Decoder(dict[str, DomainOptions]).decode
+_NAMED = {"_id": {"$ne": ""}}
+
+#: The options of each domain that has any, by name; "" is the default domain.
+Known = Mapping[str, DomainOptions]
 
 
 class DomainError(ValueError):
@@ -45,6 +50,7 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     created: int
     owner: str = ""
+    options: DomainOptions = PLAIN_OPTIONS
 
 
 def normalise_domain(text: str) -> str:
@@ -78,7 +84,7 @@ class DomainStore:
             await self._domains.insert_one(row, session=session)
             await self._write_notes([note], session)
 
-        if await self._domains.count_documents({}) >= DOMAINS_MAX:
+        if await self._domains.count_documents(_NAMED) >= DOMAINS_MAX:
             raise DomainError(f"there are {DOMAINS_MAX} domains already")
         try:
             await transact(self._database, work)
@@ -86,8 +92,42 @@ class DomainStore:
             raise DomainError("is known already") from error
 
     async def list(self) -> list[Domain]:
-        """All domains by name."""
-        return [_from_row(row) async for row in self._domains.find().sort("_id", ASCENDING).limit(DOMAINS_MAX)]
+        """All further domains by name."""
+        rows = self._domains.find(_NAMED).sort("_id", ASCENDING).limit(DOMAINS_MAX)
+        return [_from_row(row) async for row in rows]
+
+    async def get(self, name: str) -> Domain | None:
+        """One domain; None when it is unknown, which the default one never is."""
+        return self._found(name, await self._domains.find_one({"_id": name}))
+
+    async def change(
+        self,
+        name: str,
+        change: Callable[[DomainOptions], DomainOptions],
+        tell: Callable[[DomainOptions, DomainOptions], Mapping[str, Any]],
+    ) -> Domain | None:
+        """Changes options, and notes it unless they stay as they are; None when the domain is unknown.
+
+        Args:
+            change: makes the new options of those that are stored; what it raises ends this.
+            tell: makes the note, of the options before and after.
+        """
+
+        async def work(session: Session) -> Domain | None:
+            domain = self._found(name, await self._domains.find_one({"_id": name}, session=session))
+            if domain is None:
+                return None
+            after = change(domain.options)
+            if after != domain.options:
+                update = {
+                    "$set": {"options": msgspec.to_builtins(after)},
+                    "$setOnInsert": {"created": domain.created, "owner": domain.owner},
+                }
+                await self._domains.update_one({"_id": name}, update, upsert=not name, session=session)
+                await self._write_notes([tell(domain.options, after)], session)
+            return msgspec.structs.replace(domain, options=after)
+
+        return await transact(self._database, work)
 
     async def has(self, name: str) -> bool:
         """Whether a domain is known."""
@@ -106,37 +146,44 @@ class DomainStore:
             raise DomainError("still has links: delete them first")
         return await transact(self._database, work)
 
-    async def read_names(self) -> frozenset[str]:
-        """All names, from MongoDB."""
-        return frozenset([row["_id"] async for row in self._domains.find({}, {"_id": 1}).limit(DOMAINS_MAX)])
+    async def read_all(self) -> Known:
+        """All domains, from MongoDB."""
+        rows = self._domains.find({}, {"options": 1}).limit(DOMAINS_MAX + 1)
+        return {row["_id"]: _options_of(row) async for row in rows}
 
-    async def copy_names(self, names: frozenset[str]) -> None:
+    async def copy_all(self, known: Known) -> None:
         """Leaves a copy in Redis; raises RedisError."""
-        await self._client.set(REDIS_KEY, _encode(sorted(names)))
+        await self._client.set(REDIS_KEY, _encode(known))
 
-    async def read_copy(self) -> frozenset[str] | None:
+    async def read_copy(self) -> Known | None:
         """The copy in Redis, or None when there is none that can be read; raises RedisError."""
         value: Any = await self._client.get(REDIS_KEY)
         try:
-            return None if value is None else frozenset(_decode(value))
+            return None if value is None else _decode(value)
         except msgspec.MsgspecError:
             return None
+
+    @staticmethod
+    def _found(name: str, row: Mapping[str, Any] | None) -> Domain | None:
+        if row is not None:
+            return _from_row(row)
+        return None if name else Domain(name="", created=0)
 
 
 class DomainWatch:
     """Keeps what one process knows of domains up to date.
 
     Args:
-        on_names: called with all names whenever they changed, and with the first ones.
+        on_change: called with all domains whenever they changed, and with the first ones.
 
     Attributes:
-        names: all names; None until a store has said them once.
+        known: all domains; None until a store has said them once.
     """
 
-    def __init__(self, store: DomainStore, on_names: Callable[[frozenset[str]], None]) -> None:
-        self.names: frozenset[str] | None = None
+    def __init__(self, store: DomainStore, on_change: Callable[[Known], None]) -> None:
+        self.known: Known | None = None
         self.store = store
-        self._on_names = on_names
+        self._on_change = on_change
 
     async def run(self) -> None:
         """Reads again and again until cancelled."""
@@ -145,42 +192,51 @@ class DomainWatch:
             await asyncio.sleep(POLL_S)
 
     async def refresh(self) -> None:
-        """Reads all names: from MongoDB, or the copy while nothing is known yet; what is known stays when both fail."""
+        """Reads all domains: from MongoDB, or the copy while none is known; when both fail, what is known stays."""
         try:
             async with asyncio.timeout(READ_S):
-                names = await self.store.read_names()
+                known = await self.store.read_all()
         except (PyMongoError, OSError, TimeoutError):
-            if self.names is None:
+            if self.known is None:
                 await self._take_copy()
             return
-        self._take(names)
-        await self._leave_copy(names)
+        self._take(known)
+        await self._leave_copy(known)
 
     async def knows(self, name: str) -> bool:
         """Whether a domain is known, if need be by asking MongoDB; raises PyMongoError."""
-        return (self.names is not None and name in self.names) or await self.store.has(name)
+        return (self.known is not None and name in self.known) or await self.store.has(name)
 
-    def _take(self, names: frozenset[str]) -> bool:
-        if names == self.names:
+    def options_of(self, name: str) -> DomainOptions:
+        """The options of a domain, "" for the default one, as far as this process knows."""
+        return PLAIN_OPTIONS if self.known is None else self.known.get(name, PLAIN_OPTIONS)
+
+    def _take(self, known: Known) -> bool:
+        if known == self.known:
             return False
-        self.names = names
-        self._on_names(names)
+        self.known = known
+        self._on_change(known)
         return True
 
     async def _take_copy(self) -> None:
         try:
             async with asyncio.timeout(READ_S):
-                names = await self.store.read_copy()
+                known = await self.store.read_copy()
         except (RedisError, OSError, TimeoutError):
             return
-        if names is not None:
-            self._take(names)
+        if known is not None:
+            self._take(known)
 
-    async def _leave_copy(self, names: frozenset[str]) -> None:
+    async def _leave_copy(self, known: Known) -> None:
         with suppress(RedisError, OSError, TimeoutError):  # the next round leaves it
             async with asyncio.timeout(READ_S):
-                await self.store.copy_names(names)
+                await self.store.copy_all(known)
 
 
 def _from_row(row: Mapping[str, Any]) -> Domain:
-    return Domain(name=row["_id"], created=row["created"], owner=row.get("owner", ""))
+    return Domain(name=row["_id"], created=row["created"], owner=row.get("owner", ""), options=_options_of(row))
+
+
+def _options_of(row: Mapping[str, Any]) -> DomainOptions:
+    options = row.get("options")
+    return msgspec.convert(options, DomainOptions) if options else PLAIN_OPTIONS

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from app.settings import RESERVED_SEGMENTS
 
-__all__ = ["SLUG_LENGTH", "SlugError", "check_slug", "make_slug", "seeded"]
+__all__ = ["ALPHABET", "SLUG_LENGTH", "SlugError", "check_slug", "make_slug", "seeded"]
 
 #: No 0 O 1 l I: what is read from paper or over the phone is typed right.
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -25,10 +25,10 @@ class SlugError(ValueError):
     """A slug that cannot be had; the text says why."""
 
 
-def make_slug(randbelow: Callable[[int], int], length: int = SLUG_LENGTH) -> str:
+def make_slug(randbelow: Callable[[int], int], length: int = SLUG_LENGTH, alphabet: str = ALPHABET) -> str:
     """A new slug; `randbelow` is `secrets.randbelow` outside of tests."""
     while True:
-        slug = "".join(ALPHABET[randbelow(len(ALPHABET))] for _ in range(length))
+        slug = "".join(alphabet[randbelow(len(alphabet))] for _ in range(length))
         if slug.lower() not in RESERVED_SEGMENTS:
             return slug
 

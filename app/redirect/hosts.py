@@ -1,13 +1,15 @@
 """Which domain a Host header names.
 
-In: the Host as a request sent it. Out: the prefix of its keys: b"" for the default domain, `domain/` for another,
-None for a host that is answered with 404, or with 503 while not all domains are known.
-May import: the standard library.
+In: the Host as a request sent it. Out: the domain's options, and the prefix of its keys: b"" for the default domain,
+`domain/` for another, None for a host that is answered with 404, or with 503 while not all domains are known.
+May import: links.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+
+from app.links import PLAIN_OPTIONS, DomainOptions
 
 __all__ = ["Hosts"]
 
@@ -20,23 +22,33 @@ class Hosts:
 
     Args:
         default: the default domain's name, without port.
-        others: names of further domains.
+        domains: further domains, by name; "" are the options of the default one.
         is_strict: hosts that are none of ours get None instead of the default domain.
         is_complete: all domains are known. Until then a host that might be one is not answered for.
     """
 
     def __init__(
-        self, default: str, others: Iterable[str] = (), *, is_strict: bool = False, is_complete: bool = True
+        self,
+        default: str,
+        domains: Mapping[str, DomainOptions] | None = None,
+        *,
+        is_strict: bool = False,
+        is_complete: bool = True,
     ) -> None:
         self.prefixes: dict[bytes, bytes] = {}
         self._default = default.lower().encode("ascii")
-        self._others = {name.lower().encode("ascii") for name in others}
         self._is_strict = is_strict
+        self.set_domains(domains or {})
         self.is_complete = is_complete
 
-    def set_domains(self, names: Iterable[str]) -> None:
+    def set_domains(self, domains: Mapping[str, DomainOptions]) -> None:
         """From now on these are all further domains; every spelling is judged anew."""
-        self._others = {name.encode("ascii") for name in names}
+        self._others = {name.encode("ascii") for name in domains if name}
+        self._options = {
+            name.encode("ascii") + (b"/" if name else b""): options
+            for name, options in domains.items()
+            if options != PLAIN_OPTIONS
+        }
         self.is_complete = True
         self.prefixes.clear()
 
@@ -51,6 +63,11 @@ class Hosts:
                 self.prefixes.clear()  # in place: the hot path holds this dictionary
             self.prefixes[host] = prefix
         return prefix
+
+    def options(self, host: bytes) -> DomainOptions | None:
+        """The options of the domain that `host` names; None when it is none of ours."""
+        prefix = self.prefix(host)
+        return None if prefix is None else self._options.get(prefix, PLAIN_OPTIONS)
 
     def _judge(self, host: bytes) -> bytes | None:
         name = host.lower()

@@ -101,6 +101,7 @@ class Decision(NamedTuple):
         counts: whether the answer belongs in the journal.
         variant: which of the link's ways was taken (`app.redirect.conditions`).
         wait_s: goes with TOO_MANY_REQUESTS.
+        is_final: a domain's own target for who finds nothing does not take its place.
     """
 
     status: int
@@ -109,6 +110,7 @@ class Decision(NamedTuple):
     counts: bool = True
     variant: int = OWN_TARGET
     wait_s: float = 0.0
+    is_final: bool = False
 
 
 #: What the password's page is sent with: the first one to who comes, the others after a try.
@@ -129,7 +131,8 @@ def decide(entry: Entry, now_s: float, request: Request, known: Known = NOTHING_
         return decide_plain(entry, request.rest, request.form)
     status = _standing(entry, now_s, request)
     if status is not None:
-        return Decision(status, entry.link_id, counts=status != HTTPStatus.METHOD_NOT_ALLOWED)
+        counts, is_banned = status != HTTPStatus.METHOD_NOT_ALLOWED, entry.link.state == "banned"
+        return Decision(status, entry.link_id, counts=counts, is_final=is_banned)
     if entry.reads_traits and not request.visitor.can_tell:
         # Known already, it could not be made.
         return Errand.LOAD_READER if known.visit is None else Decision(HTTPStatus.SERVICE_UNAVAILABLE, entry.link_id)

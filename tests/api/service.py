@@ -19,6 +19,7 @@ from app.feed import Hub
 from app.limits import Buckets, Limiter, Quota
 from app.links import INDEXES, LINKS, Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher
 from app.observe import Health
+from app.redirect import Hosts
 from app.settings import Settings
 from app.stores import Breaker, Database, Shape, make_schema
 from tests.conftest import Stores
@@ -75,6 +76,8 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
         token=secrets.token_urlsafe,
     )
     unannounced: list[Exception] = []
+    hosts = Hosts("sho.rt")
+    domains = DomainWatch(DomainStore(database, stores.redis, links, audit.write), hosts.set_domains)
     return Services(
         settings=read,
         database=database,
@@ -86,9 +89,11 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
             randbelow=secrets.randbelow,
             ours={("sho.rt", 443)},
             on_unannounced=unannounced.append,
+            options_of=domains.options_of,
         ),
         links=links,
-        domains=DomainWatch(DomainStore(database, stores.redis, links, audit.write), lambda names: None),
+        domains=domains,
+        hosts=hosts,
         hub=Hub(stores.redis),
         hasher=hasher,
         users=users,

@@ -57,6 +57,8 @@ CALLS: dict[tuple[str, str], list[Call]] = {
     ("GET", "/api/v1/live"): [],  # a stream; it asks MongoDB for one link by its key
     ("POST", "/api/v1/domains"): [("POST", "/api/v1/domains", {"name": "new.example"})],
     ("GET", "/api/v1/domains"): [("GET", "/api/v1/domains", None)],
+    ("GET", "/api/v1/domains/{domain}"): [("GET", "/api/v1/domains/new.example", None)],
+    ("PATCH", "/api/v1/domains/{domain}"): [("PATCH", "/api/v1/domains/new.example", {"robots": "disallow"})],
     ("DELETE", "/api/v1/domains/{domain}"): [("DELETE", "/api/v1/domains/new.example", None)],
     ("GET", "/api/v1/tags"): [("GET", "/api/v1/tags", None)],
     ("PATCH", "/api/v1/tags/{tag}"): [("PATCH", "/api/v1/tags/rare", {"name": "rarer"})],

@@ -103,6 +103,31 @@ def test_links_of_a_domain_are_reached_by_its_name(with_stores: With) -> None:
     with_stores(scenario)
 
 
+def test_options_of_a_domain_are_changed_shown_and_cleared(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            environ, edit = environ_of(api), ("domains", "edit", "go.example")
+            await api.client.post("/api/v1/domains", json={"name": "go.example"})
+            options = ("--not-found-target", TARGET, "--robots", "disallow", "--slug-length", "9")
+            changed = await boltlink(*edit, *options, "--json", environ=environ)
+            stored = (await api.client.get("/api/v1/domains/go.example")).json()
+            assert json.loads(changed.out) == stored
+            assert (stored["not_found_target"], stored["robots"], stored["slug_length"]) == (TARGET, "disallow", 9)
+            shown = await boltlink("domains", "show", "go.example", environ=environ)
+            assert TARGET in shown.out
+            cleared = await boltlink(*edit, "--clear", "not-found-target", "--root-target", TARGET, environ=environ)
+            assert cleared.out == "go.example changed\n"
+            stored = (await api.client.get("/api/v1/domains/go.example")).json()
+            assert (stored["not_found_target"], stored["root_target"], stored["slug_length"]) == (None, TARGET, 9)
+            refused = await boltlink(*edit, "--slug-length", "3", "--root-target", "x", environ=environ)
+            assert refused.status == 1
+            assert "slug_length" in refused.err
+            assert "root_target" in refused.err
+            assert (await boltlink(*edit, environ=environ)).status == 2
+
+    with_stores(scenario)
+
+
 def test_many_links_are_changed_deleted_and_one_restored(with_stores: With, tmp_path: Path) -> None:
     changes, old = tmp_path / "changes.jsonl", tmp_path / "old.jsonl"
     changes.write_text('{"slug": "a", "title": "A"}\n\n{"slug": "none", "title": "N"}\n')

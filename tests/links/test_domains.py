@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from app.links import Domain, DomainStore, DomainWatch, LinkStore
-from app.links.domains import REDIS_KEY
+from app.links import PLAIN_OPTIONS, Domain, DomainOptions, DomainStore, DomainWatch, LinkStore
+from app.links.domains import REDIS_KEY, Known
 from app.stores import Session, open_mongodb, open_redis
 from tests.conftest import Stores
 
@@ -15,6 +15,7 @@ With = Callable[[Callable[[Stores], Awaitable[None]]], None]
 
 
 NOTE = {"what": "noted"}
+OPTIONS = DomainOptions(root_target="https://a.example/", slug_length=9)
 
 
 def store_of(stores: Stores) -> DomainStore:
@@ -26,7 +27,7 @@ def store_of(stores: Stores) -> DomainStore:
 
 def test_changes_are_followed_and_told_once(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
-        told: list[frozenset[str]] = []
+        told: list[Known] = []
         store = store_of(stores)
         watch = DomainWatch(store, told.append)
         await watch.refresh()
@@ -37,7 +38,7 @@ def test_changes_are_followed_and_told_once(with_stores: With) -> None:
         await watch.refresh()
         await store.remove("a.example", NOTE)
         await watch.refresh()
-        assert told == [frozenset(), frozenset({"a.example"}), frozenset()]
+        assert told == [{}, {"a.example": PLAIN_OPTIONS}, {}]
 
     with_stores(scenario)
 
@@ -46,21 +47,22 @@ def test_without_mongodb_a_new_process_takes_the_copy_and_an_old_one_keeps_what_
     async def scenario(stores: Stores) -> None:
         store = store_of(stores)
         await store.add(Domain(name="a.example", created=1), NOTE)
-        old = DomainWatch(store, lambda names: None)
+        await store.change("", lambda before: OPTIONS, lambda before, after: NOTE)
+        old = DomainWatch(store, lambda known: None)
         await old.refresh()
         away = Stores(open_mongodb("mongodb://%2Fnowhere%2Fmongod.sock/x?replicaSet=rs0"), stores.redis)
-        new = DomainWatch(store_of(away), lambda names: None)
+        new = DomainWatch(store_of(away), lambda known: None)
         await new.refresh()
-        assert new.names == frozenset({"a.example"})
+        assert new.known == {"": OPTIONS, "a.example": PLAIN_OPTIONS}
         old.store = new.store
         await stores.redis.delete(REDIS_KEY)
         await old.refresh()
-        assert old.names == frozenset({"a.example"})
+        assert old.known == new.known
         for rubbish in (b"\xc1", b"\x01"):
             await stores.redis.set(REDIS_KEY, rubbish)
-            lost = DomainWatch(store_of(away), lambda names: None)
+            lost = DomainWatch(store_of(away), lambda known: None)
             await lost.refresh()
-            assert lost.names is None
+            assert lost.known is None
         await away.database.client.close()
 
     with_stores(scenario)
@@ -71,9 +73,9 @@ def test_without_any_store_nothing_is_known_and_nothing_is_claimed() -> None:
         stores = Stores(
             open_mongodb("mongodb://%2Fnowhere%2Fmongod.sock/x?replicaSet=rs0"), open_redis("unix:///nowhere/r.sock")
         )
-        watch = DomainWatch(store_of(stores), lambda names: None)
+        watch = DomainWatch(store_of(stores), lambda known: None)
         await watch.refresh()
-        assert watch.names is None
+        assert watch.known is None
         await stores.database.client.close()
         await stores.redis.aclose()
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.links import SLUG_BITS_MIN, slug_length_min
 from app.links.slugs import ALPHABET, SLUG_LENGTH, SlugError, check_slug, make_slug
 from app.settings import RESERVED_SEGMENTS
 
@@ -22,6 +23,18 @@ def test_made_slug_has_its_length_and_no_look_alikes() -> None:
 def test_made_slug_is_never_a_reserved_word() -> None:
     spelled = iter([ALPHABET.index(letter) for letter in "metrics" + "abcdefg"])
     assert make_slug(lambda _: next(spelled)) == "abcdefg"
+
+
+def test_a_slug_is_made_of_other_characters_and_so_long_as_it_is_told() -> None:
+    made = {make_slug(secrets.randbelow, 30, "ab") for _ in range(50)}
+    assert len(made) == 50
+    assert all(len(slug) == 30 and set(slug) == {"a", "b"} for slug in made)
+
+
+def test_the_shortest_slug_has_the_bits_and_one_that_is_shorter_has_not() -> None:
+    for alphabet in ("ab", "0123456789", ALPHABET, ALPHABET + "01lIO_-"):
+        least = slug_length_min(alphabet)
+        assert len(alphabet) ** least >= 2**SLUG_BITS_MIN > len(alphabet) ** (least - 1)
 
 
 @pytest.mark.parametrize("slug", ["a", "Z", "0", "-", "a-b_c", "x" * 64, "API2"])

@@ -7,6 +7,7 @@ import json
 import h11
 import pytest
 
+from app.links import PLAIN_OPTIONS
 from app.redirect import REDIRECT_CODES, AnswerBook, Hosts
 
 NOW = 1_700_000_000.0
@@ -70,13 +71,13 @@ def test_a_failure_suits_who_asks(accept: bytes, kind: bytes, status: int) -> No
 
 
 def test_hosts_name_domains() -> None:
-    hosts = Hosts("Sho.rt", ["go.example"])
+    hosts = Hosts("Sho.rt", {"go.example": PLAIN_OPTIONS})
     for host in (b"sho.rt", b"SHO.RT:8000", b"sho.rt.", b"other", b"", b"[::1]:80"):
         assert hosts.prefix(host) == b""
     for host in (b"go.example", b"GO.example:443", b"go.example."):
         assert hosts.prefix(host) == b"go.example/"
         assert hosts.prefixes[host] == b"go.example/"
-    strict = Hosts("sho.rt", ["go.example"], is_strict=True)
+    strict = Hosts("sho.rt", {"go.example": PLAIN_OPTIONS}, is_strict=True)
     assert (strict.prefix(b"other"), strict.prefix(b"sho.rt"), strict.prefix(b"go.example")) == (
         None,
         b"",
@@ -95,7 +96,7 @@ def test_invented_hosts_fill_no_memory() -> None:
 def test_until_all_domains_are_known_only_the_default_host_is_answered_for() -> None:
     hosts = Hosts("sho.rt", is_complete=False)
     assert (hosts.prefix(b"sho.rt"), hosts.prefix(b""), hosts.prefix(b"go.example")) == (b"", b"", None)
-    hosts.set_domains(["go.example"])
+    hosts.set_domains({"go.example": PLAIN_OPTIONS})
     assert (hosts.prefix(b"go.example"), hosts.prefix(b"other")) == (b"go.example/", b"")
 
 
@@ -103,9 +104,9 @@ def test_a_domain_that_comes_or_goes_changes_what_was_remembered() -> None:
     hosts = Hosts("sho.rt")
     remembered = hosts.prefixes
     assert hosts.prefix(b"go.example:80") == b""
-    hosts.set_domains(["go.example"])
+    hosts.set_domains({"go.example": PLAIN_OPTIONS})
     assert remembered == {}
     assert hosts.prefix(b"go.example:80") == b"go.example/"
-    hosts.set_domains([])
+    hosts.set_domains({})
     assert hosts.prefix(b"go.example:80") == b""
     assert hosts.prefixes is remembered, "the hot path holds this one"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.links import PLAIN_OPTIONS, DomainOptions
 from app.redirect import Hosts
 from app.redirect.hosts import SPELLINGS_MAX
 
@@ -21,8 +22,17 @@ from app.redirect.hosts import SPELLINGS_MAX
     ],
 )
 def test_a_host_is_judged_by_its_name(host: bytes, prefix: bytes, strict_prefix: bytes | None) -> None:
-    assert Hosts("s.example", ["go.example"]).prefix(host) == prefix
-    assert Hosts("s.example", ["go.example"], is_strict=True).prefix(host) == strict_prefix
+    assert Hosts("s.example", {"go.example": PLAIN_OPTIONS}).prefix(host) == prefix
+    assert Hosts("s.example", {"go.example": PLAIN_OPTIONS}, is_strict=True).prefix(host) == strict_prefix
+
+
+def test_a_host_has_the_options_of_its_domain_until_they_change() -> None:
+    own, of_default = DomainOptions(robots="disallow"), DomainOptions(slug_length=9)
+    hosts = Hosts("s.example", {"": of_default, "go.example": own, "plain.example": PLAIN_OPTIONS}, is_strict=True)
+    found = [hosts.options(host) for host in (b"S.example:80", b"go.Example", b"plain.example", b"evil.example")]
+    assert found == [of_default, own, PLAIN_OPTIONS, None]
+    hosts.set_domains({"go.example": of_default})
+    assert [hosts.options(host) for host in (b"S.example:80", b"go.Example")] == [PLAIN_OPTIONS, of_default]
 
 
 def test_invented_hosts_take_nobody_s_place_on_the_fast_lane() -> None:
