@@ -155,7 +155,7 @@ class BatchHandler(BatchBase):
         Each row names a link, perhaps its version, and holds what shall change of it; each has a result of its own.
         """
         rows, results = self.rows(), dict[int, RowResult]()
-        wanted = _read_which(rows, results, RowChange)
+        wanted = await _read_which(rows, results, RowChange)
         for _ in range(CHANGES_MAX):
             found = await self.find_links(wanted)
             changes: dict[int, tuple[Link, dict[str, Any]]] = {}
@@ -182,6 +182,7 @@ class BatchHandler(BatchBase):
         self.judge_password(reading)
         if reading.errors:
             results[n] = _refusal(reading.errors)
+            await asyncio.sleep(0)  # what is wrong takes longer to name than what is right to read
             return None
         return {**reading.fields, **await self.hash_password(reading.password)}
 
@@ -209,9 +210,11 @@ class BatchHandler(BatchBase):
             await self.judge_new(reading)
             self.judge_password(reading)
             results.append(_refusal(reading.errors) if reading.errors else None)
-            if not reading.errors:
-                drafts.append(await self.draft_of(reading, n))
-                may_rename.append(reading.slug is None)
+            if reading.errors:
+                await asyncio.sleep(0)  # what is wrong takes longer to name than what is right to read
+                continue
+            drafts.append(await self.draft_of(reading, n))
+            may_rename.append(reading.slug is None)
         await asyncio.sleep(0)
         made = iter(await catalog.create_many(drafts, may_rename, tell_created(self.services.audit, self.author)))
         public_url = self.services.settings.public_url
@@ -233,7 +236,7 @@ class BatchDeleteHandler(BatchBase):
         Each row names a link, perhaps its version, and has a result of its own. DELETE has no body (RFC 9110, 9.3.5).
         """
         rows, results = self.rows(), dict[int, RowResult]()
-        wanted = _read_which(rows, results, Which)
+        wanted = await _read_which(rows, results, Which)
         for _ in range(CHANGES_MAX):
             found = await self.find_links(wanted)
             links = dict(_at_version(wanted, found, results))
@@ -248,7 +251,7 @@ class BatchDeleteHandler(BatchBase):
         self.answer_rows([results.get(n) or _contended() for n in range(len(rows))])
 
 
-def _read_which(
+async def _read_which(
     rows: list[Any], results: dict[int, RowResult], kind: type[Which | RowChange]
 ) -> dict[int, tuple[str, int | None]]:
     """The key and the version of each row that names a link, by its number; refusals of the others go to `results`."""
@@ -258,7 +261,10 @@ def _read_which(
         if not isinstance(row, dict):
             results[n] = _refusal([FieldError("", "must be a JSON object")])
             continue
-        errors = [error for error in field_errors(row, kind) if kind is Which or error.field in _WHICH]
+        if n % STEP_ROWS == 0:
+            await asyncio.sleep(0)
+        named = row if kind is Which else {name: row[name] for name in _WHICH if name in row}
+        errors = field_errors(named, Which)
         try:
             domain = normalise_domain(row["domain"]) if not errors and row.get("domain") else ""
         except DomainError as error:

@@ -6,12 +6,15 @@ traceback. May import: msgspec.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from http import HTTPStatus
+from itertools import islice
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import FieldInfo
 
 __all__ = [
     "PROBLEM_MEDIA",
@@ -22,11 +25,13 @@ __all__ = [
     "decode_object",
     "explain",
     "field_errors",
+    "fields_of",
     "wrong_fields",
 ]
 
 T = TypeVar("T", bound=msgspec.Struct)
 ERRORS_MAX = 100  # of one problem: a body of 1 MiB may hold 100,000 wrong fields
+LOOKS_MAX = 300  # values of one body that are looked at one by one: 5 ms
 NAME_MAX = 200  # characters of a name that somebody made up
 PROBLEM_MEDIA = "application/problem+json"
 
@@ -86,7 +91,7 @@ def decode_body(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError:
-        raise wrong_fields(list(field_errors(data, kind))) from None
+        raise wrong_fields(field_errors(data, kind)) from None
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
@@ -107,39 +112,59 @@ def wrong_fields(errors: Sequence[FieldError], detail: str = "Some fields cannot
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors[:ERRORS_MAX])
 
 
-def field_errors(data: dict[str, Any], kind: type[msgspec.Struct], within: str = "") -> Iterator[FieldError]:
-    """One error for each wrong field, however deep, where msgspec alone stops at the first.
-
-    Args:
-        within: where `data` stands, such as `rules[0].`.
-    """
-    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    for name, value in data.items():
-        if name in known:
-            yield from _value_errors(value, known[name].type, within + name)
-        else:
-            yield FieldError(within + name[:NAME_MAX], "is unknown")
-    for name, field in known.items():
-        if name not in data and field.required:
-            yield FieldError(within + name, "is required")
+def field_errors(data: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[FieldError]:
+    """One error for each wrong field, however deep, where msgspec alone stops at the first; ERRORS_MAX at most."""
+    return list(islice(_Search().in_object(data, kind, ""), ERRORS_MAX))
 
 
-def _value_errors(value: Any, kind: Any, place: str) -> Iterator[FieldError]:
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        found = list(_inner_errors(value, kind, place))
-        yield from found or [FieldError(place, explain(error, kind))]
+@cache
+def fields_of(kind: type[msgspec.Struct]) -> Mapping[str, FieldInfo]:
+    """The fields of a kind of bodies by name; msgspec takes 0.8 ms to tell them."""
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
-def _inner_errors(value: Any, kind: Any, place: str) -> Iterator[FieldError]:
-    """Errors of what is in an object or an array, if its type says what that shall be."""
-    for part in (kind, *_parts(kind)):
-        if isinstance(value, dict) and isinstance(part, type) and issubclass(part, msgspec.Struct):
-            yield from field_errors(value, part, f"{place}.")
-        elif isinstance(value, list) and get_origin(part) is list:
-            for index, item in enumerate(value):
-                yield from _value_errors(item, get_args(part)[0], f"{place}[{index}]")
+class _Search:
+    """Looks for what is wrong, in at most LOOKS_MAX values that are in others; then those are named as a whole."""
+
+    def __init__(self) -> None:
+        self._looks_left = LOOKS_MAX
+
+    def in_object(self, data: Mapping[str, Any], kind: type[msgspec.Struct], within: str) -> Iterator[FieldError]:
+        """`within`: where `data` stands, such as `rules[0].`."""
+        known = fields_of(kind)
+        for name, value in data.items():
+            if name in known:
+                yield from self._in_value(value, known[name].type, within + name)
+            else:
+                yield FieldError(within + name[:NAME_MAX], "is unknown")
+        for name, field in known.items():
+            if name not in data and field.required:
+                yield FieldError(within + name, "is required")
+
+    def _in_value(self, value: Any, kind: Any, place: str) -> Iterator[FieldError]:
+        self._looks_left -= 1
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            is_found = False
+            for found in self._in_parts(value, kind, place):
+                is_found = True
+                yield found
+            if not is_found:
+                yield FieldError(place, explain(error, kind))
+
+    def _in_parts(self, value: Any, kind: Any, place: str) -> Iterator[FieldError]:
+        """Errors of what is in an object or an array, if its type says what that shall be."""
+        if not isinstance(value, dict | list):
+            return
+        for part in (kind, *_parts(kind)):
+            if isinstance(value, dict) and isinstance(part, type) and issubclass(part, msgspec.Struct):
+                yield from self.in_object(value, part, f"{place}.")
+            elif isinstance(value, list) and get_origin(part) is list:
+                for index, item in enumerate(value):
+                    if self._looks_left <= 0:
+                        return
+                    yield from self._in_value(item, get_args(part)[0], f"{place}[{index}]")
 
 
 def _parts(kind: Any) -> Iterator[Any]:

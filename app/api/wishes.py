@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from app.api import fields
 from app.api.branches import Rules, Variants, branch_faults, read_rule, read_target
-from app.api.problems import FieldError, field_errors
+from app.api.problems import FieldError, field_errors, fields_of
 from app.links import (
     PLAIN_CODE,
     DomainError,
@@ -135,9 +135,9 @@ def _convert(data: Any) -> tuple[LinkWish, list[FieldError]]:
     try:
         return msgspec.convert(data, LinkWish), []
     except msgspec.ValidationError:
-        errors = list(field_errors(data, LinkWish))
-        right = {name: value for name, value in data.items() if not any(field_errors({name: value}, LinkWish))}
-        return msgspec.convert(right, LinkWish), errors
+        known = {name: data[name] for name in fields_of(LinkWish) if name in data}
+        right = {name: value for name, value in known.items() if not field_errors({name: value}, LinkWish)}
+        return msgspec.convert(right, LinkWish), field_errors(data, LinkWish)
 
 
 def _read(wish: LinkWish, check_target: Callable[[str], str], errors: list[FieldError]) -> Reading:

@@ -63,7 +63,7 @@ def fields_of(data: Any) -> set[str]:
 
 
 def test_the_table_of_fields_is_all_that_the_example_holds() -> None:
-    assert set(LinkWish.__struct_fields__) == {*FULL, "domain"}
+    assert set(LinkWish.__struct_fields__) == {*FULL, "domain", "find_existing"}
     assert set(REDIRECT_CODES) == {301, 302, 307, 308}
     assert fields_of(FULL) == set()
 
