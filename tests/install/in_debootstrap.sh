@@ -15,12 +15,14 @@ if [ ! -e "$CACHE/debian.tar" ]; then
 else
     tar -C "$root" -xf "$CACHE/debian.tar"
 fi
-build=$(sed -n 's|^requires = \[\(.*\)\]|\1|p' pyproject.toml | tr -d '",')
-.venv/bin/pip download -q -c constraints.txt -d "$CACHE/packages" '.[embedded]' wheel async-timeout $build >&2  # async-timeout: redis on Python 3.11.2
+read -ra build < <(sed -n 's|^requires = \[\(.*\)\]|\1|p' pyproject.toml | tr -d '",')
+# async-timeout: redis asks for it on Debian 12's Python 3.11.2.
+.venv/bin/pip download -q -c constraints.txt -d "$CACHE/packages" '.[embedded]' wheel async-timeout "${build[@]}" >&2
 
 mkdir -p "$root/packages" "$root/work/checkout"
 git ls-files -z | tar -c --null -T - -f - | tar -C "$root/work/checkout" -xf -
 export root CACHE
+# shellcheck disable=SC2016  # the inner shell expands it
 # Mounts end with the namespace, processes with it too.
 unshare --mount --pid --fork --kill-child bash -c '
     mount --bind "$CACHE/packages" "$root/packages"

@@ -25,6 +25,7 @@ shift 2
 mount -t tmpfs layers "$layers"
 for place in $places; do
     mkdir -p "$layers$place.upper" "$layers$place.work"
+    [ "$place" != /etc ] || cp -L /etc/resolv.conf /etc/hosts "$layers/etc.upper"  # in containers these are mounts
     mount -t overlay -o "lowerdir=$place,upperdir=$layers$place.upper,workdir=$layers$place.work" layer "$place"
 done
 mount -t tmpfs none /run
