@@ -23,6 +23,7 @@ COMMAND = "/usr/local/bin/boltlink"
 OUTSIDE = [COMMAND, "/etc/systemd/system/boltlink.service", "/etc/sysctl.d/60-boltlink.conf"]
 TARGET = "https://www.rfc-editor.org/rfc/rfc9110.html"
 STEP_S = 400
+OLD, NEW = "User-agent: *", "User-agent: all"  # /robots.txt of one release and of the next
 
 
 def run(*command: str, status: int = 0) -> str:
@@ -144,28 +145,28 @@ def main() -> None:
     said = run("setpriv", "--reuid=65534", "--clear-groups", COMMAND, "status", status=1)
     assert "sudo boltlink status" in said
     slug = json.loads(run(COMMAND, "shorten", TARGET, "--json"))["slug"]
-    assert "Disallow: /api/\n" in robots(port)
+    assert OLD in robots(port)
     step("up, as its own user; a link", began)
 
-    newer = checkout_with(source, "newer", "app/api/system.py", "Disallow: /api/", "Disallow: /api/v1/")
+    newer = checkout_with(source, "newer", "app/api/system.py", OLD, NEW)
     traffic = Traffic(port, slug)
     try:
         assert " runs" in run(newer, "--python", sys.argv[2])
         second = current()
         assert second != first
-        assert "Disallow: /api/v1/" in robots(port)
+        assert NEW in robots(port)
         step("upgraded under traffic", began)
 
         if "--short" not in sys.argv:
             broken = checkout_with(source, "broken", "app/main.py", "    await process.start()", "    sys.exit(7)")
             assert "back on" in run(broken, "--python", sys.argv[2], status=1)
             assert current() == second
-            assert "Disallow: /api/v1/" in robots(port)
+            assert NEW in robots(port)
             step("a release that does not come up: back by itself", began)
 
         run(installer, "--rollback")
         assert current() == first
-        assert "Disallow: /api/\n" in robots(port)
+        assert OLD in robots(port)
         step("rolled back under traffic", began)
     finally:
         traffic.end()
