@@ -46,7 +46,7 @@ redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
 
-_PREFIX = PREFIX.encode()
+_PREFIX, _CHANNEL = PREFIX.encode(), CHANNEL.encode()
 _encode = msgspec.msgpack.Encoder().encode
 _decode_value = msgspec.msgpack.Decoder(tuple[int, CachedLink | bool | None]).decode
 _decode_version = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw]).decode
@@ -88,8 +88,8 @@ class LinkCache:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._pipe = Pipe(client)
+        self._announcer = Pipe(client)  # of its own: a redirect waits behind no thousand puts
         script = files("app.links").joinpath("put_if_newer.lua").read_bytes()
-        self._script = script.decode()
         self._eval = (b"EVAL", script, b"1")
         self._evalsha = (b"EVALSHA", hashlib.sha1(script, usedforsecurity=False).hexdigest().encode(), b"1")
 
@@ -103,32 +103,32 @@ class LinkCache:
 
     async def put_many(self, items: Sequence[tuple[str, Cached]]) -> None:
         """Puts what is newer than what is there; older things change nothing."""
+        if items:
+            await self._put(self._pipe, items)
+
+    async def _put(self, pipe: Pipe, items: Sequence[tuple[str, Cached]]) -> None:
         puts = [_put_words(key, cached) for key, cached in items]
-        if not puts:
-            return
         try:
-            await self._pipe.ask(b"".join([command(*self._evalsha, *words) for words in puts]), len(puts))
+            await pipe.ask(b"".join([command(*self._evalsha, *words) for words in puts]), len(puts))
         except ResponseError as error:
             if not str(error).startswith("NOSCRIPT"):
                 raise
             # Redis was restarted, flushed or failed over: it learns the script by being told it whole.
-            await self._pipe.ask(b"".join([command(*self._eval, *words) for words in puts]), len(puts))
+            await pipe.ask(b"".join([command(*self._eval, *words) for words in puts]), len(puts))
 
     async def announce(self, items: Sequence[tuple[str, Cached]]) -> None:
-        """Puts, then tells every process, in one pipeline; whoever hears of it finds the new value."""
-        pipeline = self._client.pipeline(transaction=False)
-        for key, cached in items:
-            # EVAL rather than EVALSHA: a script that is not known would only be found out after the message.
-            pipeline.eval(self._script, 1, *_put_words(key, cached))
-        self._add_messages(pipeline, [(key, cached.version) for key, cached in items])
-        await pipeline.execute()
+        """Puts, then tells every process; whoever hears of it finds the new value."""
+        await self._put(self._announcer, items)
+        messages = _messages([(key, cached.version) for key, cached in items])
+        await self._announcer.ask(b"".join([command(b"PUBLISH", _CHANNEL, data) for data in messages]), len(messages))
 
     async def drop(self, keys: Sequence[str]) -> None:
         """Forgets keys whose documents are gone, and tells every process."""
         pipeline = self._client.pipeline(transaction=False)
         for key in keys:
             pipeline.unlink(PREFIX + key)
-        self._add_messages(pipeline, [(key, 0) for key in keys])
+        for data in _messages([(key, 0) for key in keys]):
+            pipeline.publish(CHANNEL, data)
         await pipeline.execute()
 
     async def versions(self, keys: Sequence[str]) -> list[int | None]:
@@ -167,10 +167,11 @@ class LinkCache:
         """Forgets what was noted, so that the announcer forgets every link in Redis at its start."""
         await self._client.delete(ANNOUNCED)
 
-    @staticmethod
-    def _add_messages(pipeline: Any, pairs: Sequence[tuple[str, int]]) -> None:
-        for start in range(0, len(pairs), MESSAGE_PAIRS_MAX):
-            pipeline.publish(CHANNEL, encode_message(pairs[start : start + MESSAGE_PAIRS_MAX]))
+
+def _messages(pairs: Sequence[tuple[str, int]]) -> list[bytes]:
+    """What the channel is told of pairs."""
+    parts = range(0, len(pairs), MESSAGE_PAIRS_MAX)
+    return [encode_message(pairs[start : start + MESSAGE_PAIRS_MAX]) for start in parts]
 
 
 def _put_words(key: str, cached: Cached) -> tuple[bytes, bytes, bytes, bytes]:

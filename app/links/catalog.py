@@ -2,7 +2,7 @@
 
 In: judged wishes of the API. Out: MongoDB (majority) first, then Redis if newer, then the channel. When Redis is away
 the change stands and is logged; processes then re-read by themselves (see `app.redirect.channel`).
-Announcements of one turn of the loop share one pipeline, as inserts share one write.
+Announcements of one turn of the loop share their commands to Redis, as inserts share one write.
 May import: stores.
 """
 
@@ -30,7 +30,7 @@ __all__ = ["Catalog", "Existing"]
 
 TRIES_MAX = 8  # at 100 million links a try in 20,000 collides; eight in a row mean that something else is wrong
 ANNOUNCE_S = 1.0  # a Redis that hangs must not hold up a change that MongoDB already has
-ANNOUNCE_MAX = 1_000  # links in one pipeline
+ANNOUNCE_MAX = 1_000  # links told of at once
 LINK_ID_BITS = 63
 _NEW = Exception("not stored yet")
 
@@ -222,7 +222,7 @@ class Catalog:
         return link
 
     async def _announce(self, links: Sequence[Link]) -> None:
-        """Tells Redis and every process, in one pipeline with whoever else wants to in this turn of the loop."""
+        """Tells Redis and every process, together with whoever else wants to in this turn of the loop."""
         if not links:
             return
         self._unannounced += [(link.key, link.cached()) for link in links]

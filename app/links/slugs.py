@@ -28,7 +28,11 @@ class SlugError(ValueError):
 def make_slug(randbelow: Callable[[int], int], length: int = SLUG_LENGTH, alphabet: str = ALPHABET) -> str:
     """A new slug; `randbelow` is `secrets.randbelow` outside of tests."""
     while True:
-        slug = "".join(alphabet[randbelow(len(alphabet))] for _ in range(length))
+        number, characters = randbelow(len(alphabet) ** length), list[str]()  # one draw: each is a call of the kernel
+        for _ in range(length):
+            number, place = divmod(number, len(alphabet))
+            characters.append(alphabet[place])
+        slug = "".join(characters)
         if slug.lower() not in RESERVED_SEGMENTS:
             return slug
 
@@ -38,7 +42,7 @@ def seeded(seed: bytes) -> Callable[[int], int]:
     counter = itertools.count()
 
     def randbelow(most: int) -> int:
-        digest = hashlib.blake2b(seed + next(counter).to_bytes(8, "big"), digest_size=8).digest()
+        digest = hashlib.blake2b(seed + next(counter).to_bytes(8, "big"), digest_size=64).digest()
         return int.from_bytes(digest, "big") % most
 
     return randbelow

@@ -18,12 +18,20 @@ import idna
 __all__ = ["TARGET_BYTES_MAX", "TargetError", "authority_of", "normalise_host", "normalise_target"]
 
 TARGET_BYTES_MAX = 8192
+HOST_CHARACTERS_MAX = 253
+_OURSELVES = "must not lead back to this service"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _TRIPLET = re.compile(r"%[0-9A-Fa-f]{2}")
 # RFC 3986 appendix A: what may stand in a path, query or fragment besides percent-encoded triplets.
 _ILLEGAL = re.compile(r"[^A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.ASCII)
+# What most targets are, for which everything below changes nothing: names without a port, no "%", a top-level domain.
+_PLAIN = re.compile(
+    r"(https?)://((?:(?!-)[a-z0-9_-]{1,63}(?<!-)\.)+(?!-)[a-z][a-z0-9_-]{0,62}(?<!-))"
+    r"(?:[/?#][A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]*)?",
+    re.ASCII,
+)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -41,6 +49,11 @@ def normalise_target(text: str, ours: Collection[tuple[str, int]] = ()) -> str:
     Raises:
         TargetError: no http(s) URL, no valid host, control characters, too long, credentials, or ourselves.
     """
+    plain = _PLAIN.fullmatch(text) if len(text) <= TARGET_BYTES_MAX else None
+    if plain is not None and len(plain[2]) <= HOST_CHARACTERS_MAX:
+        if (plain[2], _PORTS[plain[1]]) in ours:
+            raise TargetError(_OURSELVES)
+        return text
     if _CONTROL.search(text):
         raise TargetError("must not contain control characters")
     if text != text.strip():
@@ -58,7 +71,7 @@ def normalise_target(text: str, ours: Collection[tuple[str, int]] = ()) -> str:
     if port == 0:
         raise TargetError("must not have port 0")
     if (host.strip("[]").removesuffix("."), port or _PORTS[scheme]) in ours:
-        raise TargetError("must not lead back to this service")
+        raise TargetError(_OURSELVES)
     rest = text[text.index("://") + 3 :][len(parts.netloc) :]
     target = f"{scheme}://{host}{_port_text(parts.netloc)}{_encode(rest)}"
     if len(target) > TARGET_BYTES_MAX:
@@ -88,7 +101,7 @@ def normalise_host(host: str) -> str:
         except idna.IDNAError as error:
             raise TargetError(f"has no valid host: {error}") from error
     labels = host.lower().removesuffix(".").split(".")
-    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+    if len(host) > HOST_CHARACTERS_MAX or not all(_LABEL.fullmatch(label) for label in labels):
         raise TargetError(f"has no valid host: {host!r}" if host else "must have a host")
     if labels[-1].isdigit() or labels[-1].startswith("0x"):
         try:

@@ -134,6 +134,7 @@ def test_whoever_hears_of_a_change_finds_it(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         async with stores.redis.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe(CHANNEL)
+            await stores.redis.script_flush()  # also by a Redis that forgot the script
             await LinkCache(stores.redis).announce([("/a", NEW)])
             async with asyncio.timeout(10):
                 message: dict[str, Any] | None = None

@@ -24,9 +24,10 @@ from app.links import (
     Wanted,
     When,
 )
-from app.links.slugs import ALPHABET, SLUG_LENGTH
+from app.links.slugs import SLUG_LENGTH
 from app.stores import open_redis
 from tests.conftest import Stores
+from tests.links.spelling import number_of_slug
 
 With = Callable[[Callable[[Stores], Awaitable[None]]], None]
 NOW_MS = 1_700_000_000_000
@@ -54,8 +55,8 @@ def make_catalog(
 
 def spell(words: list[str]) -> Callable[[int], int]:
     """A random source that makes these slugs."""
-    letters: Iterator[int] = iter([ALPHABET.index(letter) for word in words for letter in word])
-    return lambda _: next(letters)
+    numbers: Iterator[int] = iter([number_of_slug(word) for word in words])
+    return lambda _: next(numbers)
 
 
 def test_made_link_is_in_mongodb_and_redis_when_it_is_reported(with_stores: With) -> None:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.links import SLUG_BITS_MIN, slug_length_min
-from app.links.slugs import ALPHABET, SLUG_LENGTH, SlugError, check_slug, make_slug
+from app.links.slugs import ALPHABET, SLUG_CHARACTERS_MAX, SLUG_LENGTH, SlugError, check_slug, make_slug, seeded
 from app.settings import RESERVED_SEGMENTS
+from tests.links.spelling import number_of_slug
 
 
 def test_made_slug_has_its_length_and_no_look_alikes() -> None:
@@ -21,7 +22,7 @@ def test_made_slug_has_its_length_and_no_look_alikes() -> None:
 
 
 def test_made_slug_is_never_a_reserved_word() -> None:
-    spelled = iter([ALPHABET.index(letter) for letter in "metrics" + "abcdefg"])
+    spelled = iter([number_of_slug("metrics"), number_of_slug("abcdefg")])
     assert make_slug(lambda _: next(spelled)) == "abcdefg"
 
 
@@ -35,6 +36,19 @@ def test_the_shortest_slug_has_the_bits_and_one_that_is_shorter_has_not() -> Non
     for alphabet in ("ab", "0123456789", ALPHABET, ALPHABET + "01lIO_-"):
         least = slug_length_min(alphabet)
         assert len(alphabet) ** least >= 2**SLUG_BITS_MIN > len(alphabet) ** (least - 1)
+
+
+def test_each_number_below_the_limit_is_a_slug_of_its_own() -> None:
+    limits: list[int] = []
+
+    def last(most: int) -> int:
+        limits.append(most)
+        return most - 1
+
+    assert make_slug(last, 2) == ALPHABET[-1] * 2
+    assert limits == [len(ALPHABET) ** 2]
+    numbers = iter(range(limits[0]))
+    assert len({make_slug(lambda _: next(numbers), 2) for _ in range(limits[0])}) == limits[0]
 
 
 @pytest.mark.parametrize("slug", ["a", "Z", "0", "-", "a-b_c", "x" * 64, "API2"])
@@ -64,3 +78,9 @@ def test_whatever_is_accepted_is_plain_ascii_and_not_reserved(text: str) -> None
     assert slug.isascii()
     assert 1 <= len(slug) <= 64
     assert slug.lower() not in RESERVED_SEGMENTS
+
+
+def test_of_a_seed_slugs_are_as_many_as_of_any_source() -> None:
+    made = {make_slug(seeded(number.to_bytes(4, "big")), SLUG_CHARACTERS_MAX) for number in range(200)}
+    assert len({slug[-1] for slug in made}) > 30  # what is drawn last is as much by chance as what is first
+    assert make_slug(seeded(b"a")) == make_slug(seeded(b"a")) != make_slug(seeded(b"b"))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.links import TargetError, authority_of, normalise_target
+from app.links.targets import TARGET_BYTES_MAX
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,27 @@ def test_whatever_is_accepted_is_visible_ascii_and_stable(tail: str) -> None:
         return
     assert all("!" <= char <= "~" for char in target)
     assert normalise_target(target) == target
+
+
+@given(
+    st.from_regex(r"[a-z0-9_.\-]{1,24}", fullmatch=True),
+    st.text("abZ09-._~:/?#[]@!$&'()*+,;=%é \n", max_size=12).map(lambda text: text and "/" + text),
+)
+def test_a_plain_target_is_judged_as_one_with_a_port(host: str, rest: str) -> None:
+    def judged(authority: str) -> str:
+        try:
+            return normalise_target(f"https://{authority}{rest}", [("a.example", 443), ("a.example", 8443)])
+        except TargetError as error:
+            return str(error)
+
+    assert judged(f"{host}:8443").replace(":8443", "") == judged(host)
+
+
+def test_a_plain_target_leads_neither_back_nor_beyond_what_names_and_targets_may_have() -> None:
+    with pytest.raises(TargetError, match="back to this service"):
+        normalise_target("https://a.example/x", [("a.example", 443)])
+    assert normalise_target("https://a.example/x", [("a.example", 80)]) == "https://a.example/x"
+    with pytest.raises(TargetError, match="no valid host"):
+        normalise_target("https://" + "abcd." * 50 + "example")
+    with pytest.raises(TargetError, match="longer than"):
+        normalise_target("https://a.example/" + "x" * TARGET_BYTES_MAX)

@@ -252,9 +252,7 @@ class World:
     async def publish_one(self, index: int) -> None:
         """A writer tells everyone what it put."""
         name, cached = self.put.pop(index)
-        pipeline = self.stores.redis.pipeline(transaction=False)
-        self.cache._add_messages(pipeline, [(name, cached.version)])
-        await pipeline.execute()
+        await self.stores.redis.publish(CHANNEL, encode_message([(name, cached.version)]))
         await self.hear()
 
     # Readers.
