@@ -23,7 +23,7 @@ from typing import Any
 
 from tornado import httpserver, netutil, web
 
-from app.accounts import AuditLog, KeyRing, Sessions, UserBook
+from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, UserBook
 from app.agents import CountryFinder, client_address
 from app.api import Services, make_application
 from app.cpu_grant import web_processes
@@ -254,6 +254,7 @@ class WebProcess:
             hasher=self.hasher,
             keys=self.keys,
             users=users,
+            factors=SecondFactors(self.database, self.audit, now_s=time.time, token_bytes=secrets.token_bytes),
             sessions=Sessions(
                 self.redis,
                 users,

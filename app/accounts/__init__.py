@@ -2,6 +2,7 @@
 
 from app.accounts.audit import AUDIT, AUDIT_INDEXES, SYSTEM, WHATS, AuditLog, AuditSearch, Author, Note, time_of
 from app.accounts.callers import NOBODY, Bounds, Caller, Scope
+from app.accounts.factors import SecondFactors
 from app.accounts.keys import KEY_INDEXES, KEYS, ApiKey, KeyRing, hash_key, make_key
 from app.accounts.sessions import Sessions
 from app.accounts.users import USER_INDEXES, USERS, LastAdminError, Role, User, UserBook, UserError
@@ -28,6 +29,7 @@ __all__ = [
     "Note",
     "Role",
     "Scope",
+    "SecondFactors",
     "Sessions",
     "User",
     "UserBook",

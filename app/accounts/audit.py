@@ -48,6 +48,7 @@ WHATS = (
     *("tag.rename", "tag.delete"),
     *("key.create", "key.revoke"),
     *("user.create", "user.update", "user.delete", "user.logout", "login", "login.failed", "logout"),
+    *("totp.enable", "totp.disable"),
 )
 SECONDS_MAX = 2**48 // 1000 - 1
 REMOVED_MAX = 10_000  # rows of one removal: 0.1 s

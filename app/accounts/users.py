@@ -5,10 +5,11 @@ In: e-mails, roles and passwords. Out: documents of `users`; a note of each chan
     email      as typed; `folded`, its folded case, is unique
     password   bcrypt over the base64 of a SHA-256, so that long passwords are not cut
     epoch      raised when all sessions of the user shall end (`sessions`)
+    factor     the second factor (`factors`); None: there is none
 
 Who changes or removes an administrator also writes one row that all of them write (`user_guard`): of two that do so at
 once MongoDB lets one go first, and the other one counts again. An account that does not exist costs a sign-in the same
-time as one that does. May import: audit, callers, links (the threads that hash), stores.
+time as one that does. May import: audit, callers, totp, links (the threads that hash), stores.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pymongo.errors import DuplicateKeyError
 
 from app.accounts.audit import AuditLog, Author
 from app.accounts.callers import Caller, Scope
+from app.accounts.totp import Factor
 from app.links import PasswordHasher
 from app.stores import Database, Session, transact
 
@@ -80,6 +82,12 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     disabled: bool = False
     epoch: int = 0
+    factor: Factor | None = None
+
+    @property
+    def has_factor(self) -> bool:
+        """Whether signing in asks for a code."""
+        return self.factor is not None and self.factor.is_active
 
     def caller(self) -> Caller:
         """Who calls in a session of this user."""
@@ -165,9 +173,7 @@ class UserBook:
         note = self._audit.note(author, "user.create", f"user:{user.id}", new=new)
 
         async def work(session: Session) -> None:
-            row = {**msgspec.structs.asdict(user), "_id": user.id, "role": role.value}
-            del row["id"]
-            await self._users.insert_one(row, session=session)
+            await self._users.insert_one({"_id": user.id, **_to_row(user)}, session=session)
             await self._audit.write([note], session)
 
         try:
@@ -236,9 +242,7 @@ class UserBook:
         return is_done
 
     async def _write(self, old: User, new: User, author: Author, session: Session) -> None:
-        row = {**msgspec.structs.asdict(new), "role": new.role.value}
-        del row["id"]
-        await self._users.replace_one({"_id": old.id}, row, session=session)
+        await self._users.replace_one({"_id": old.id}, _to_row(new), session=session)
         await self._guard(old, new, session)
         before, after = ({"role": user.role.value, "disabled": user.disabled} for user in (old, new))
         changed = [name for name in before if before[name] != after[name]]
@@ -282,6 +286,13 @@ def _digest(password: str) -> str:
     """44 characters of any password; keyboards differ in how they write an umlaut, so NFC first."""
     text = unicodedata.normalize("NFC", password).encode("utf-8", "surrogatepass")
     return base64.b64encode(hashlib.sha256(text).digest()).decode()
+
+
+def _to_row(user: User) -> dict[str, Any]:
+    """A user as stored, but for the id."""
+    row: dict[str, Any] = msgspec.to_builtins(user, builtin_types=(bytes,))
+    del row["id"]
+    return row
 
 
 def _from_row(row: Mapping[str, Any]) -> User:

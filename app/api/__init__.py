@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from tornado import web
 
-from app.api.handler import Services
 from app.api.parameters import PATH_PARAMETERS
 from app.api.reference import Reference
 from app.api.repeats import INDEXES, REPEATS
 from app.api.routes import NEEDS, ROUTES
+from app.api.services import Services
 from app.api.system import NotFoundHandler
 
 __all__ = ["INDEXES", "NEEDS", "REPEATS", "ROUTES", "Services", "make_application"]

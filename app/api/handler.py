@@ -16,7 +16,6 @@ import math
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -25,63 +24,28 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from redis.exceptions import RedisError
 from tornado import web
 
-from app.accounts import NOBODY, ApiKey, AuditLog, Author, Caller, KeyRing, Scope, Sessions, User, UserBook
+from app.accounts import NOBODY, ApiKey, Author, Caller, Scope, User
 from app.agents import network_of
 from app.api.cors import allowed_origin, cors_fields, preflight_fields
+from app.api.headers import COOKIE
 from app.api.operation import operation_of
 from app.api.parameters import NoQuery, read_query
 from app.api.problems import PROBLEM_MEDIA, FieldError, Problem, decode_body, decode_object, wrong_fields
 from app.api.repeats import Claim, Repeats, Said
-from app.feed import Hub
-from app.limits import Bucket, Grant, Limiter, Quota, Rate
-from app.links import (
-    Catalog,
-    DomainError,
-    DomainWatch,
-    Link,
-    LinkStore,
-    PasswordHasher,
-    join_key,
-    normalise_domain,
-)
-from app.observe import REQUEST_ID_FIELD, Health, bind_request, get_logger, request_id_of
-from app.redirect import Hosts
-from app.settings import Settings
-from app.stores import Database
+from app.api.services import Services
+from app.limits import Bucket, Grant, Rate
+from app.links import DomainError, Link, join_key, normalise_domain
+from app.observe import REQUEST_ID_FIELD, bind_request, get_logger, request_id_of
 
-__all__ = ["COOKIE", "Handler", "Services", "too_many"]
+__all__ = ["COOKIE", "Handler", "too_many"]
 
 T = TypeVar("T", bound=msgspec.Struct)
-COOKIE = "boltlink"
 RETRY_AFTER_S = 2
 BURST_S = 10  # of what a key may do in a second, at once
 FAILURES = Rate(burst=30, every_s=2.0)  # calls without a valid key, of one address
 _REPEATED = ("Content-Type", "Location", "ETag")
 _OUR_FAULT = HTTPStatus.INTERNAL_SERVER_ERROR
 _NONE = web.RequestHandler.get  # what Tornado puts where a method is not defined
-
-
-@dataclass(frozen=True)
-class Services:
-    """What handlers work with; made once by `app.main`."""
-
-    settings: Settings
-    database: Database
-    catalog: Catalog
-    links: LinkStore
-    domains: DomainWatch
-    hosts: Hosts
-    hub: Hub
-    hasher: PasswordHasher
-    keys: KeyRing
-    users: UserBook
-    sessions: Sessions
-    audit: AuditLog
-    limiter: Limiter
-    quota: Quota
-    health: Health
-    now_s: Callable[[], float]
-    token: Callable[[int], str]
 
 
 class Handler(web.RequestHandler):

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["HEADERS", "IDEMPOTENCY_KEY", "IF_MATCH", "IF_NONE_MATCH", "REQUEST_ID", "header", "header_ref"]
+__all__ = ["COOKIE", "HEADERS", "IDEMPOTENCY_KEY", "IF_MATCH", "IF_NONE_MATCH", "REQUEST_ID", "header", "header_ref"]
 
 Json = dict[str, Any]
+COOKIE = "boltlink"  # the name of the cookie of a session
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
-from app.api.headers import HEADERS, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, REQUEST_ID, header, header_ref
+from app.api.headers import COOKIE, HEADERS, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, REQUEST_ID, header, header_ref
 from app.api.operation import Answer, Operation, operation_of
 from app.api.parameters import PATH_PARAMETERS
 from app.api.problems import PROBLEM_MEDIA, ProblemDocument
@@ -29,8 +29,9 @@ __all__ = ["make_document"]
 OPEN = "open"
 ABOUT = """Links are made, changed and counted here; `GET /{slug}` itself follows one.
 
-Every call of `/api/v1` needs a key: `Authorization: Bearer KEY`. Errors are `application/problem+json` (RFC 9457) and
-name every wrong field at once. Unknown fields and parameters are refused. Each answer carries `X-Request-Id`."""
+Every call of `/api/v1` needs a key, `Authorization: Bearer KEY`, or the cookie of a session. Errors are
+`application/problem+json` (RFC 9457) and name every wrong field at once. Unknown fields and parameters are refused.
+Each answer carries `X-Request-Id`."""
 #: What follows from a declaration: status -> when.
 REFUSALS = {
     400: "The request cannot be understood: the body is no JSON object, or a header field is wrong.",
@@ -54,7 +55,7 @@ def make_document(routes: Routes) -> Json:
         "openapi": "3.1.0",
         "info": {"title": "BoltLink", "version": "1", "description": ABOUT},
         "servers": [{"url": "/"}],
-        "security": [{"key": []}],
+        "security": [{"key": []}, {"cookie": []}],
         "tags": [{"name": name} for name in sorted({_group(path) for path, _ in routes}, key=_rank)],
         "paths": {path: _path_item(path, handler, schemas) for path, handler in routes},
         "components": {
@@ -64,6 +65,13 @@ def make_document(routes: Routes) -> Json:
             "responses": {str(status): _problem(status, says, schemas) for status, says in REFUSALS.items()},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key: `blk_…`."},
+                "cookie": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": COOKIE,
+                    "description": "A session of somebody who signed in. Changes also need an `Origin` of this "
+                    "instance or `Sec-Fetch-Site: same-origin`, as browsers send them.",
+                },
             },
         },
     }
@@ -94,7 +102,7 @@ def _operation(path: str, method: str, handler: Any, declared: Operation, schema
         "parameters": [*_query_parameters(declared, schemas), *_header_parameters(method, declared)],
     }
     if handler.is_public:
-        found["security"] = []
+        found["security"] = [{"cookie": []}] if declared.needs_session else []
     if declared.body is not None:
         schema = schemas.of(declared.body)
         example = declared.example or schemas.example(declared.body, required_only=True)

@@ -50,7 +50,7 @@ class Operation:
     """The declaration of one method.
 
     `is_conditional` says whether If-Match is honoured, `is_repeatable` whether Idempotency-Key is; `example` is one of
-    the body.
+    the body; `needs_session` whether the cookie of a session is asked for, and a key is of no use.
     """
 
     answers: Mapping[int, Answer]
@@ -60,6 +60,7 @@ class Operation:
     is_conditional: bool = False
     example: Any = None
     is_repeatable: bool = False
+    needs_session: bool = False
 
 
 def operation(
@@ -71,9 +72,10 @@ def operation(
     is_conditional: bool = False,
     example: Any = None,
     is_repeatable: bool = False,
+    needs_session: bool = False,
 ) -> Callable[[F], F]:
     """Declares the method that follows."""
-    declared = Operation(answers, query, body, refuses or {}, is_conditional, example, is_repeatable)
+    declared = Operation(answers, query, body, refuses or {}, is_conditional, example, is_repeatable, needs_session)
 
     def declare(method: F) -> F:
         method.operation = declared  # type: ignore[attr-defined]

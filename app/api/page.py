@@ -146,7 +146,11 @@ def _curl(path: str, method: str, operation: Json, parameters: Iterable[Json]) -
             path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
     words = ["curl", *([f"-X {method.upper()}"] if method != "get" else []), f'"$BOLTLINK_URL{path}"']
     lines = [" ".join(words)]
-    if operation.get("security") != []:
+    if operation.get("security") == [{"cookie": []}]:
+        lines += (
+            ['-H "Sec-Fetch-Site: same-origin"', '-b "boltlink=TOKEN"'] if method != "get" else ['-b "boltlink=TOKEN"']
+        )
+    elif operation.get("security") != []:
         lines.append('-H "Authorization: Bearer $BOLTLINK_API_KEY"')
     if "requestBody" in operation:
         lines.append('-H "Content-Type: application/json"')

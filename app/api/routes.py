@@ -19,7 +19,8 @@ from app.api.session import SessionHandler, SessionPasswordHandler
 from app.api.stats import LinkStatsHandler, StatsHandler
 from app.api.system import HealthHandler, ReadyHandler, RobotsHandler, RootHandler
 from app.api.tags import TagHandler, TagsHandler
-from app.api.users import UserHandler, UserSessionsHandler, UsersHandler
+from app.api.totp import SessionTotpConfirmHandler, SessionTotpDeleteHandler, SessionTotpHandler
+from app.api.users import UserHandler, UserSessionsHandler, UsersHandler, UserTotpHandler
 
 __all__ = ["NEEDS", "ROUTES"]
 
@@ -51,8 +52,12 @@ _TABLE: list[tuple[str, type[Handler], dict[str, Scope]]] = [
     ("/api/v1/users", UsersHandler, {"GET": ADMIN, "POST": ADMIN}),
     ("/api/v1/users/{user_id}", UserHandler, {"GET": ADMIN, "PATCH": ADMIN, "DELETE": ADMIN}),
     ("/api/v1/users/{user_id}/sessions", UserSessionsHandler, {"DELETE": ADMIN}),
+    ("/api/v1/users/{user_id}/totp", UserTotpHandler, {"DELETE": ADMIN}),
     ("/api/v1/session", SessionHandler, {}),
     ("/api/v1/session/password", SessionPasswordHandler, {}),
+    ("/api/v1/session/totp", SessionTotpHandler, {}),
+    ("/api/v1/session/totp/confirm", SessionTotpConfirmHandler, {}),
+    ("/api/v1/session/totp/delete", SessionTotpDeleteHandler, {}),
     ("/api/v1/audit", AuditHandler, {"GET": ADMIN}),
 ]
 

@@ -1,7 +1,8 @@
-"""`/api/v1/session`: signing in with e-mail and password, who is signed in, signing out, one's own password.
+"""`/api/v1/session`: signing in, who is signed in, signing out, one's own password.
 
-In: an e-mail and a password. Out: a cookie that only the API gets (`Path=/api/v1`), never a redirect or a script. Tries
-are limited for each account and each address; neither tells whether an account exists, by word or by time.
+In: an e-mail, a password, and the code of a second factor. Out: a cookie that only the API gets (`Path=/api/v1`), never
+a redirect or a script. Tries are limited for each account and each address; neither tells whether an account exists, by
+word or by time.
 May import: accounts, agents, limits.
 """
 
@@ -9,18 +10,21 @@ from __future__ import annotations
 
 import hashlib
 from http import HTTPStatus
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from app.accounts import User
 from app.agents import network_of
+from app.api.fields import shown
 from app.api.handler import COOKIE, Handler, too_many
 from app.api.operation import Answer, operation
 from app.api.problems import FieldError, Problem, wrong_fields
 from app.api.users import NewPassword, UserView, judged, user_view
 from app.limits import Bucket, Rate
 
-__all__ = ["SessionHandler", "SessionPasswordHandler"]
+__all__ = ["ELSEWHERE", "NONE", "REFUSALS", "CodeField", "SessionBase", "SessionHandler", "SessionPasswordHandler"]
 
 PATH = "/api/v1"
 ACCOUNT = Rate(burst=10, every_s=60.0)
@@ -28,7 +32,12 @@ ADDRESS = Rate(burst=50, every_s=10.0)
 WRONG = "The e-mail or the password is not right, or the account is disabled."
 NONE = "Nobody is signed in."
 ELSEWHERE = "A page of another origin asked."
-TOO_MANY, AWAY = "Too many tries.", "A store does not answer."
+REFUSALS = {429: "Too many tries.", 503: "A store does not answer."}
+CODE = "The account has a second factor, and its code was left out, is not right, or was used."
+CodeField = Annotated[
+    str,
+    shown("Six digits of the authenticator app, each used once, or a recovery code.", "287082", maxLength=64),
+]
 
 
 class Login(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,6 +45,7 @@ class Login(msgspec.Struct, forbid_unknown_fields=True):
 
     email: str
     password: str
+    code: Annotated[CodeField, Meta(description="Of the second factor, for an account that has one.")] = ""
 
 
 class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
@@ -45,7 +55,7 @@ class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
     new: NewPassword
 
 
-class _SessionBase(Handler):
+class SessionBase(Handler):
     """What signing in and changing a password share."""
 
     is_public = True
@@ -74,23 +84,19 @@ class _SessionBase(Handler):
         return user
 
 
-class SessionHandler(_SessionBase):
+class SessionHandler(SessionBase):
     """The session of whoever calls."""
 
     @operation(
         {200: Answer(UserView, headers=("Set-Cookie",))},
         body=Login,
-        refuses={
-            401: WRONG,
-            403: ELSEWHERE,
-            429: TOO_MANY,
-            503: AWAY,
-        },
+        refuses={**REFUSALS, 401: f"{WRONG} {CODE}", 403: ELSEWHERE},
     )
     async def post(self) -> None:
         """Sign in.
 
-        Sets a cookie that the API alone gets, and no script.
+        Sets a cookie that the API alone gets, and no script. Of an account with a second factor, `errors` name `code`
+        when the password is right and the code is missing or wrong.
         """
         self.check_origin_of_page(is_needed=False)
         wish = self.decode(Login)
@@ -98,20 +104,33 @@ class SessionHandler(_SessionBase):
         services = self.services
         user = await services.users.named(wish.email)
         if not await judged(services.users.is_right(user, wish.password)) or user is None or user.disabled:
-            await services.audit.add(services.audit.note(self.author_of(None), "login.failed", _subject(user)))
+            await self._note_failure(user)
             raise Problem(HTTPStatus.UNAUTHORIZED, WRONG)
+        if user.has_factor and wish.code and not await services.factors.use(user, wish.code):
+            await self._note_failure(user)
+            raise Problem(HTTPStatus.UNAUTHORIZED, CODE, [FieldError("code", "is not right, or was used")])
         await self.give_back(buckets)
+        if user.has_factor and not wish.code:  # no guess: a page asks for the code when it knows that there is one
+            raise Problem(HTTPStatus.UNAUTHORIZED, CODE, [FieldError("code", "is required")])
         token = await services.sessions.begin(user)
         await services.audit.add(services.audit.note(self.author_of(user), "login", _subject(user)))
         self.set_session_cookie(token)
         self.answer(user_view(user))
 
-    @operation({200: Answer(UserView)}, refuses={401: NONE, 503: AWAY})
+    async def _note_failure(self, user: User | None) -> None:
+        audit = self.services.audit
+        await audit.add(audit.note(self.author_of(None), "login.failed", _subject(user)))
+
+    @operation({200: Answer(UserView)}, refuses={401: NONE, 503: REFUSALS[503]}, needs_session=True)
     async def get(self) -> None:
         """Show who is signed in."""
         self.answer(user_view(await self.signed_in()))
 
-    @operation({204: Answer(headers=("Set-Cookie",))}, refuses={401: NONE, 403: ELSEWHERE, 503: AWAY})
+    @operation(
+        {204: Answer(headers=("Set-Cookie",))},
+        refuses={401: NONE, 403: ELSEWHERE, 503: REFUSALS[503]},
+        needs_session=True,
+    )
     async def delete(self) -> None:
         """Sign out."""
         user = await self.signed_in()
@@ -128,18 +147,14 @@ class SessionHandler(_SessionBase):
         self.set_cookie(COOKIE, token, path=PATH, max_age=age_s, httponly=True, secure=is_tls, samesite="Lax")
 
 
-class SessionPasswordHandler(_SessionBase):
+class SessionPasswordHandler(SessionBase):
     """The password of whoever is signed in."""
 
     @operation(
         {204: Answer()},
         body=PasswordChange,
-        refuses={
-            401: NONE,
-            403: f"The old password is not right. {ELSEWHERE}",
-            429: TOO_MANY,
-            503: AWAY,
-        },
+        refuses={**REFUSALS, 401: NONE, 403: f"The old password is not right. {ELSEWHERE}"},
+        needs_session=True,
     )
     async def post(self) -> None:
         """Change one's own password.

@@ -18,7 +18,16 @@ from app.api.operation import Answer, operation
 from app.api.problems import FieldError, Problem, wrong_fields
 from app.links import HasherBusyError
 
-__all__ = ["NewPassword", "UserHandler", "UserSessionsHandler", "UserView", "UsersHandler", "judged", "user_view"]
+__all__ = [
+    "NewPassword",
+    "UserHandler",
+    "UserSessionsHandler",
+    "UserTotpHandler",
+    "UserView",
+    "UsersHandler",
+    "judged",
+    "user_view",
+]
 
 T = TypeVar("T")
 NO_USER = "There is no such user."
@@ -49,6 +58,7 @@ class UserView(msgspec.Struct, kw_only=True):
     email: Annotated[str, shown("As it was typed.", "ada@example.com")]
     role: Role
     disabled: bool
+    totp: Annotated[bool, Meta(description="Whether signing in asks for a second factor.")]
     created_at: MomentField
 
 
@@ -66,6 +76,12 @@ class PageQuery(msgspec.Struct):
     cursor: Annotated[str, Meta(max_length=1500, description="A `next_cursor`: the page that follows.")] = ""
 
 
+class UserQuery(PageQuery):
+    """Which users."""
+
+    email: Annotated[str, Meta(max_length=254, description="The one with this e-mail alone, in whatever case.")] = ""
+
+
 class UsersHandler(Handler):
     """The collection."""
 
@@ -77,10 +93,14 @@ class UsersHandler(Handler):
         self.set_header("Location", f"/api/v1/users/{user.id}")
         self.answer(user_view(user), HTTPStatus.CREATED)
 
-    @operation({200: Answer(UserPage)}, query=PageQuery)
+    @operation({200: Answer(UserPage)}, query=UserQuery)
     async def get(self) -> None:
         """List users."""
-        query = self.query(PageQuery)
+        query = self.query(UserQuery)
+        if query.email:
+            user = await self.services.users.named(query.email)
+            self.answer(UserPage([] if user is None else [user_view(user)], None))
+            return
         found = await self.services.users.page(_read_cursor(query.cursor), query.limit + 1)
         items = found[: query.limit]
         following = None
@@ -140,6 +160,20 @@ class UserSessionsHandler(Handler):
         self.answer_nothing()
 
 
+class UserTotpHandler(Handler):
+    """The second factor of one user."""
+
+    @operation({204: Answer()}, refuses={404: "There is no such user, or they have no second factor."})
+    async def delete(self, id_: str) -> None:
+        """Take a user's second factor away.
+
+        For who has lost both the app and the recovery codes: their password alone signs them in again.
+        """
+        if not await self.services.factors.end(id_, self.author):
+            raise Problem(HTTPStatus.NOT_FOUND, "There is no such user, or they have no second factor.")
+        self.answer_nothing()
+
+
 async def judged(work: Awaitable[T]) -> T:
     """What `work` gives; what is wrong with a user becomes a Problem."""
     try:
@@ -159,7 +193,14 @@ async def judged(work: Awaitable[T]) -> T:
 def user_view(user: User) -> UserView:
     """A user for showing."""
     created_at = datetime.fromtimestamp(user.created, UTC)
-    return UserView(id=user.id, email=user.email, role=user.role, disabled=user.disabled, created_at=created_at)
+    return UserView(
+        id=user.id,
+        email=user.email,
+        role=user.role,
+        disabled=user.disabled,
+        totp=user.has_factor,
+        created_at=created_at,
+    )
 
 
 def _read_cursor(text: str) -> str:

@@ -45,9 +45,10 @@ def list_users(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"items": items}))
         return
-    table = Table("e-mail", "role", "disabled", "created", "id", box=None, pad_edge=False)
+    table = Table("e-mail", "role", "disabled", "2nd factor", "created", "id", box=None, pad_edge=False)
     for user in items:
-        table.add_row(user["email"], user["role"], "yes" if user["disabled"] else "", user["created_at"], user["id"])
+        disabled, factor = ("yes" if user[name] else "" for name in ("disabled", "totp"))
+        table.add_row(user["email"], user["role"], disabled, factor, user["created_at"], user["id"])
     PlainConsole().print(table)
 
 
@@ -80,6 +81,23 @@ def delete_user(email: str, is_sure: bool, as_json: bool) -> None:
     say(as_json, {"email": email, "state": "deleted"}, f"{email} deleted")
 
 
+@users.group("totp", epilog="Example: boltlink users totp disable ada@example.com")
+def totp() -> None:
+    """Second factors of users."""
+
+
+@totp.command("disable", epilog="Example: boltlink users totp disable ada@example.com --yes")
+@click.argument("email")
+@YES
+@JSON
+def disable_totp(email: str, is_sure: bool, as_json: bool) -> None:
+    """Take the second factor of the user with this EMAIL away, when they have lost it; they can begin another."""
+    confirm(f"Take the second factor of {email} away, so that the password alone signs in?", is_sure)
+    client = Client()
+    client.call("DELETE", path_of("users", _id_of(client, email)) + "/totp")
+    say(as_json, {"email": email, "totp": False}, f"{email} signs in without a second factor")
+
+
 def _ask_password() -> str:
     if sys.stdin.isatty():
         answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
@@ -96,7 +114,7 @@ def _all_users(client: Client) -> Any:
 
 
 def _id_of(client: Client, email: str) -> str:
-    for user in _all_users(client):
-        if user["email"].casefold() == email.casefold():
-            return str(user["id"])
-    raise CliError(f"no user has the e-mail {email}")
+    found = client.call("GET", "/api/v1/users", params={"email": email})["items"] if email else []
+    if not found:
+        raise CliError(f"no user has the e-mail {email}")
+    return str(found[0]["id"])

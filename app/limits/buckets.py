@@ -5,8 +5,9 @@ In: a name and a rate. Out: a grant: the tokens taken, or the seconds to wait.
     rl:<name>   the time at which the bucket is full again, in µs, written by `take.lua`; ends by itself
 
 While Redis does not answer, each process counts for itself in buckets of the same rate, so that what must be limited
-stays limited: by as much for each process. At most BUCKETS_MAX of them; the one not used for longest is forgotten.
-May import: redis, stores.
+stays limited: by as much for each process; a line in the log says when that begins and ends. At most BUCKETS_MAX of
+them; the one not used for longest is forgotten.
+May import: observe, redis, stores.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from app.observe import get_logger
 from app.stores import Breaker
 
 __all__ = ["Bucket", "Buckets", "Grant", "Limiter", "Rate"]
@@ -94,6 +96,7 @@ class Limiter:
 
     def __init__(self, client: redis.asyncio.Redis, breaker: Breaker, buckets: Buckets) -> None:
         self.local = 0
+        self._is_local = False
         self._client = client
         self._breaker = breaker
         self._buckets = buckets
@@ -104,8 +107,20 @@ class Limiter:
         grant = await self._run(bucket, wanted, least)
         if grant is None:
             self.local += 1
+            self._tell_once(is_local=True)
             return self._buckets.take(bucket, wanted, least)
+        self._tell_once(is_local=False)
         return grant
+
+    def _tell_once(self, *, is_local: bool) -> None:
+        """A line when this process begins to count for itself, and one when all count together again."""
+        if is_local == self._is_local:
+            return
+        self._is_local = is_local
+        if is_local:
+            get_logger().warning("Redis does not answer: limits hold for each process alone")
+        else:
+            get_logger().info("Redis answers: limits hold over all processes")
 
     async def give_back(self, bucket: Bucket) -> None:
         """Undoes a `take` of one."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from tornado import web
 
+from app.accounts import USERS
 from app.api import INDEXES, ROUTES
 from app.api.handler import Handler
 from app.links import LINKS, Link, LinkState
@@ -23,6 +24,7 @@ SPARE = 60  # documents that an operation may look at beyond what it returns or 
 SMALL = {"domains", "api_keys", "tag_moves", "checkpoints", "salts", "schema"}
 METHODS = ("get", "post", "put", "patch", "delete")
 SLUG = "/api/v1/links/{slug}"
+USER, USER_0 = "/api/v1/users/{user_id}", "/api/v1/users/" + "0" * 16
 BATCH = [{"slug": "b1", "title": "T"}, {"slug": "b2", "title": "T"}]
 
 Call = tuple[str, str, Any]
@@ -66,6 +68,17 @@ CALLS: dict[tuple[str, str], list[Call]] = {
     ("POST", "/api/v1/keys"): [("POST", "/api/v1/keys", {"name": "k"})],
     ("GET", "/api/v1/keys"): [("GET", "/api/v1/keys", None)],
     ("DELETE", "/api/v1/keys/{key_id}"): [("DELETE", "/api/v1/keys/" + "0" * 64, None)],
+    ("POST", "/api/v1/users"): [
+        ("POST", "/api/v1/users", {"email": "new@example.com", "role": "viewer", "password": "correct horse battery"})
+    ],
+    ("GET", "/api/v1/users"): [
+        ("GET", "/api/v1/users" + query, None) for query in ("", "?email=u5@example.com", "?limit=5")
+    ],
+    ("GET", USER): [("GET", USER_0, None)],
+    ("PATCH", USER): [("PATCH", USER_0, {"role": "viewer"})],
+    ("DELETE", USER): [("DELETE", USER_0, None)],
+    ("DELETE", USER + "/sessions"): [("DELETE", USER_0 + "/sessions", None)],
+    ("DELETE", USER + "/totp"): [("DELETE", USER_0 + "/totp", None)],
     ("GET", "/api/v1/audit"): [
         ("GET", "/api/v1/audit" + query, None) for query in ("", "?what=link.create", "?subject=link:/s5")
     ],
@@ -101,6 +114,10 @@ async def fill(stores: Stores) -> None:
         )
 
     await stores.database[LINKS].insert_many([to_row(link_of(n)) for n in range(1, MANY)])
+    users = [{"email": f"u{n}@example.com", "role": "viewer", "password": b"", "created": n} for n in range(300)]
+    await stores.database[USERS].insert_many(
+        [{"_id": f"{n + 1:016x}", "folded": u["email"], **u} for n, u in enumerate(users)]
+    )
 
 
 async def answer_all(api: Service) -> None:

@@ -77,9 +77,11 @@ def test_errors_are_problem_documents_and_all_answers_have_an_id(
         if status >= "400" and (path, status) != ("/ready", "503"):
             assert list(answer.get("content", {"application/problem+json": 1})) == ["application/problem+json"]
     is_public = dict(ROUTES)[path].is_public
-    assert (operation.get("security") == []) == is_public
     declared = operation_of(dict(ROUTES)[path], method.upper())
     assert declared is not None
+    schemes: list[Any] | None = [{"cookie": []}] if declared.needs_session else [] if is_public else None
+    assert operation.get("security") == schemes
+    assert declared.needs_session == (declared.refuses.get(401) == "Nobody is signed in.")
     assert ("401" in operation["responses"]) == (not is_public or 401 in declared.refuses)
 
 

@@ -68,10 +68,14 @@ EXPECTED = {
     "PATCH /api/v1/users/{user_id}": ADMIN.replace("200", "404") + " 403 403 403",
     "DELETE /api/v1/users/{user_id}": ADMIN.replace("200", "404") + " 403 403 403",
     "DELETE /api/v1/users/{user_id}/sessions": ADMIN.replace("200", "404") + " 403 403 403",
+    "DELETE /api/v1/users/{user_id}/totp": ADMIN.replace("200", "404") + " 403 403 403",
     "GET /api/v1/session": SIGNED_IN,
     "POST /api/v1/session": SIGNED_IN,
     "DELETE /api/v1/session": SIGNED_IN,
     "POST /api/v1/session/password": SIGNED_IN,
+    "POST /api/v1/session/totp": SIGNED_IN,
+    "POST /api/v1/session/totp/confirm": SIGNED_IN,
+    "POST /api/v1/session/totp/delete": SIGNED_IN,
     "GET /api/v1/audit": ADMIN + " 403 403 403",
 }
 #: What is in the place of each name in a path.
@@ -90,6 +94,9 @@ BODIES: dict[str, Any] = {
     "PATCH /api/v1/users/{user_id}": {"role": "viewer"},
     "POST /api/v1/session": {"email": "nobody@example.com", "password": "wrong"},
     "POST /api/v1/session/password": {"old": "wrong", "new": "correct horse battery"},
+    "POST /api/v1/session/totp": {"password": "wrong"},
+    "POST /api/v1/session/totp/confirm": {"code": "000000"},
+    "POST /api/v1/session/totp/delete": {"password": "wrong", "code": "000000"},
 }
 
 

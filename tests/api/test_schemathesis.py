@@ -22,6 +22,15 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 SECONDS = 20
 
 
+async def forgive(stores: Stores) -> None:
+    """So many keys that are not valid, from one address, would be limited."""
+    while True:
+        names = [name async for name in stores.redis.scan_iter("rl:*") if b"fail:" in name or b"login" in name]
+        if names:
+            await stores.redis.delete(*names)
+        await asyncio.sleep(0.2)
+
+
 @pytest.mark.timeout(300)
 def test_the_api_does_what_it_describes_and_nothing_else(
     with_stores: With, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -42,7 +51,9 @@ def test_the_api_does_what_it_describes_and_nothing_else(
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )
+            forgiving = asyncio.create_task(forgive(stores))
             output, _ = await found.communicate()
+            forgiving.cancel()
             assert found.returncode == 0, output.decode()
 
     with_stores(scenario)

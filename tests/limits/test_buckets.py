@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from structlog.testing import capture_logs
+
 from app.limits import Bucket, Buckets, Limiter, Rate
 from app.limits.buckets import PREFIX
 from app.stores import Breaker, open_redis
@@ -89,6 +91,27 @@ def test_a_full_bucket_is_no_key_and_a_clock_set_back_locks_nobody_out(with_stor
         assert 0 < (await limiter.take(THREE)).wait_s <= 10
         await stores.redis.set(PREFIX + "test", "not a number")
         assert (await limiter.take(THREE)).taken == 1
+
+    with_stores(scenario)
+
+
+def test_that_a_process_counts_for_itself_is_told_once_and_so_is_the_end(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        now_s = [100.0]
+        breaker = Breaker("limits", lambda: now_s[0])
+        limiter = Limiter(stores.redis, breaker, Buckets(time.monotonic))
+        with capture_logs() as lines:
+            await limiter.take(THREE)
+            while breaker.admits():
+                breaker.on_failure()
+            for _ in range(3):
+                await limiter.take(THREE)
+            assert [line["log_level"] for line in lines] == ["warning"]
+            now_s[0] += 2
+            for _ in range(3):
+                await limiter.take(THREE)
+        assert [line["log_level"] for line in lines] == ["warning", "info"]
+        assert limiter.local == 3
 
     with_stores(scenario)
 
