@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.api.batch import ROWS_MAX
+from app.api.problems import ERRORS_MAX
 from app.links import CHANNEL, LinkCache
 from tests.api.service import Service, With, serve
 from tests.conftest import Stores
@@ -67,6 +68,20 @@ def test_each_change_has_its_own_result_in_order(with_stores: With) -> None:
             cleared = await send(api, "PATCH", PATH, [{"slug": "s1", "expires_at": None}])
             assert cleared[0]["link"]["expires_at"] is None
             assert (await api.client.get("/api/v1/links/s1")).json() == cleared[0]["link"]
+
+    with_stores(scenario)
+
+
+def test_what_names_a_link_is_judged_also_behind_many_unknown_fields(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            await api.make("one")
+            unknown = {f"x{n}": n for n in range(ERRORS_MAX * 2)}
+            rows = [{**unknown, "slug": 5}, {**unknown, "slug": "one"}, {**unknown, "slug": "two", "version": "v"}]
+            answer = await api.client.patch("/api/v1/links/batch", json={"links": rows})
+            found = [(row["status"], row["errors"][0]["field"]) for row in answer.json()["results"]]
+            assert found == [(422, "slug"), (422, "x0"), (422, "version")]
+            assert all(len(row["errors"]) <= ERRORS_MAX for row in answer.json()["results"])
 
     with_stores(scenario)
 
