@@ -42,7 +42,8 @@ def answer(fields: dict[str, Any], known: Known = NOTHING, query: bytes = b"", *
     ],
 )
 def test_a_link_is_judged(fields: dict[str, Any], query: bytes, status: int, location: bytes) -> None:
-    assert answer(fields, query=query) == Decision(status, ID, location)
+    is_final = fields.get("state") == "banned"  # no domain's page for what is not found takes its place
+    assert answer(fields, query=query) == Decision(status, ID, location, is_final=is_final)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_password_that_is_not_right_leads_nowhere(word: PasswordWord, status: 
 
 
 def test_a_banned_or_ended_link_asks_for_no_password() -> None:
-    assert answer({"password": b"hash", "state": "banned"}) == Decision(410, ID)
+    assert answer({"password": b"hash", "state": "banned"}) == Decision(410, ID, is_final=True)
     assert answer({"password": b"hash", "expires": int(NOW_S)}, form=b"password=x") == Decision(410, ID)
 
 
