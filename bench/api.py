@@ -110,13 +110,15 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--links", type=int, default=100_000, help="stored before (default 100,000)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each case (default 3)")
     parser.add_argument("--folder", type=Path, help="keeps the stores' data, so that the next run need not make it")
+    parser.add_argument("--interpreted", action="store_true", help="measure the hot path as it is without a compiler")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default bench/results)")
     parser.add_argument("--docs", action="store_true", help="put the table into docs/performance.md as well")
     parser.add_argument("--json", action="store_true", help="for machines")
     options = parser.parse_args(words)
     compile_hot_path()
     chosen = [case for case in cases(options.links) if case.name in (options.case or CASES)]
-    heading = f"{machine_line()}, {options.links:,} links stored, {options.seconds:g} s a case"
+    how = ", interpreted" if options.interpreted else ""
+    heading = f"{machine_line()}, {options.links:,} links stored, {options.seconds:g} s a case{how}"
     kept: dict[str, Any] = {"heading": heading, "cases": measure(chosen, options)}
     keep_json("api", kept, options.out)
     text = table(kept)
@@ -132,7 +134,7 @@ def measure(chosen: Sequence[Case], options: argparse.Namespace) -> dict[str, di
         folder = options.folder or make_folder(stack)
         folder.mkdir(parents=True, exist_ok=True)
         product = Product(stack, folder, options.links, 1, is_described=True, BOLTLINK_API_RATE="off")
-        port, pid = product.start_web(compiled=True)
+        port, pid = product.start_web(compiled=not options.interpreted)
         os.sched_setaffinity(0, {LOAD_CPU})
         return {case.name: _measure(case, port, pid, options.seconds) for case in chosen}
 

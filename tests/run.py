@@ -1,7 +1,8 @@
 """Runs the tests twice: the hot path interpreted, with everything; then compiled, with the tests that reach it.
 
-Between them runs `tests/chaos`, which loads the machine and measures how soon a killed program serves again: so it has
-the machine to itself, its scenes side by side.
+Between them run those that start the whole tree and mostly wait for it, so more of them at once than there are CPUs;
+and by itself `tests/chaos`, which loads the machine and measures how soon a killed program serves again, its scenes
+side by side.
 
 `python -m tests.run [pytest's arguments]`. Both runs test the same source: for the first, the compiled modules are
 removed; for the second they are built afresh, so that an edit is never tested by yesterday's build. Without a C
@@ -16,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAOS = "tests/chaos"
+WHOLE = ["tests/install", "tests/system"]  # the longest first
 HOT_TESTS = ["tests/front", "tests/journal", "tests/redirect"]
 
 
@@ -44,7 +46,12 @@ def main(arguments: list[str]) -> int:
         status = pytest(["-n", "2", *arguments])
         build()
         return status
-    status = pytest(["-n", "2", f"--ignore={CHAOS}"]) or pytest(["-n", "2", "--maxschedchunk", "1", "-s", CHAOS])
+    apart = [f"--ignore={folder}" for folder in (CHAOS, *WHOLE)]
+    status = (
+        pytest(["-n", "2", *apart])
+        or pytest(["-n", "6", "--maxschedchunk", "1", *WHOLE])
+        or pytest(["-n", "2", "--maxschedchunk", "1", "-s", CHAOS])
+    )
     if status:
         build()
         return status

@@ -175,22 +175,22 @@ def test_rules_and_variants_lead_each_visitor_their_way(web: Web) -> None:
 
 def test_links_of_a_domain_answer_under_that_host_only(web: Web) -> None:
     (client, other) = web.clients
-    assert web.api.post("/api/v1/domains", json={"name": "go.example"}).status_code == 201
-    slug = web.make("https://example.com/of-domain", domain="go.example")
+    assert web.api.post("/api/v1/domains", json={"name": "specials.example"}).status_code == 201
+    slug = web.make("https://example.com/of-domain", domain="specials.example")
 
     def location(found: httpx.Client, host: str) -> str | None:
         answer = found.get(f"/{slug}", headers={"Host": host})
         return answer.headers["Location"] if answer.status_code == 302 else None
 
     for found in (client, other):
-        wait_for(lambda found=found: location(found, "go.example") is not None)  # type: ignore[misc]
-        assert location(found, "GO.example:8443") == "https://example.com/of-domain"
+        wait_for(lambda found=found: location(found, "specials.example") is not None)  # type: ignore[misc]
+        assert location(found, "SPECIALS.example:8443") == "https://example.com/of-domain"
         assert location(found, "127.0.0.1") is None
         assert location(found, "unknown.example") is None
-    assert web.api.delete(f"/api/v1/links/{slug}?domain=go.example").status_code == 204
-    wait_for(lambda: location(other, "go.example") is None)
-    assert web.api.delete("/api/v1/domains/go.example").status_code == 204
-    refused = web.api.post("/api/v1/links", json={"target": "https://sho.example/", "domain": "go.example"})
+    assert web.api.delete(f"/api/v1/links/{slug}?domain=specials.example").status_code == 204
+    wait_for(lambda: location(other, "specials.example") is None)
+    assert web.api.delete("/api/v1/domains/specials.example").status_code == 204
+    refused = web.api.post("/api/v1/links", json={"target": "https://sho.example/", "domain": "specials.example"})
     assert refused.status_code == 422
 
 

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
 LINKS = 400
 TARGET = "https://www.rfc-editor.org/rfc/rfc9110.html?link=%d"
-KILLED_AFTER_S = (2.3, 2.7)  # a restore begins to load two seconds after its mark
+KILLED_AFTER_S = (2.5,)  # a restore begins to load two seconds after its mark
 
 
 def make_links(tree: Tree) -> dict[str, str]:

@@ -80,4 +80,4 @@ def test_days_are_moved_once_whenever_rollup_dies(running: Tree) -> None:
     headers = {"Authorization": f"Bearer {running.key}"}
     assert httpx.get(f"{running.url}/api/v1/links/{slug}", headers=headers).json()["clicks"] == CLICKS
     assert "days moved" in running.command("logs", "rollup").stdout
-    assert "boltlink_rollup_active 1.0" in httpx.get(running.metrics_url).text
+    wait_for(lambda: "boltlink_rollup_active 1.0" in httpx.get(running.metrics_url).text)
