@@ -17,7 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAOS = "tests/chaos"
-WHOLE = ["tests/install", "tests/system"]  # the longest first
+WHOLE = ["tests/system", "tests/install"]
+INSTALL = "tests/install/test_install.py::test_install_upgrade_and_uninstall"  # 77 s of CPU: `make install-test` has it
 HOT_TESTS = ["tests/front", "tests/journal", "tests/redirect"]
 
 
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
     apart = [f"--ignore={folder}" for folder in (CHAOS, *WHOLE)]
     status = (
         pytest(["-n", "2", *apart])
-        or pytest(["-n", "6", "--maxschedchunk", "1", *WHOLE])
+        or pytest(["-n", "4", "--maxschedchunk", "1", "--deselect", INSTALL, *WHOLE])
         or pytest(["-n", "2", "--maxschedchunk", "1", "-s", CHAOS])
     )
     if status:
