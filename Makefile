@@ -18,7 +18,6 @@ chaos: $(VENV)/.tests  ## Kill, stop and fill everything under load, then accoun
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
 install-test: $(VENV)/.tests  ## Install, upgrade under traffic, roll back, remove in a minimal Debian (root, debootstrap)
-	$(BIN)/python -m pytest tests/install
 	tests/install/in_debootstrap.sh
 
 lint: $(VENV)/.tests  ## Set up and check format, style, types and imports

@@ -1,8 +1,7 @@
 """Runs the tests twice: the hot path interpreted, with everything; then compiled, with the tests that reach it.
 
-Between them run those that start the whole tree and mostly wait for it, so more of them at once than there are CPUs;
-and by itself `tests/chaos`, which loads the machine and measures how soon a killed program serves again, its scenes
-side by side.
+Between them runs `tests/chaos`, which loads the machine and measures how soon a killed program serves again: so it has
+the machine to itself, its scenes side by side.
 
 `python -m tests.run [pytest's arguments]`. Both runs test the same source: for the first, the compiled modules are
 removed; for the second they are built afresh, so that an edit is never tested by yesterday's build. Without a C
@@ -17,8 +16,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAOS = "tests/chaos"
-WHOLE = ["tests/system", "tests/install"]
-INSTALL = "tests/install/test_install.py::test_install_upgrade_and_uninstall"  # 77 s of CPU: `make install-test` has it
 HOT_TESTS = ["tests/front", "tests/journal", "tests/redirect"]
 
 
@@ -47,12 +44,7 @@ def main(arguments: list[str]) -> int:
         status = pytest(["-n", "2", *arguments])
         build()
         return status
-    apart = [f"--ignore={folder}" for folder in (CHAOS, *WHOLE)]
-    status = (
-        pytest(["-n", "2", *apart])
-        or pytest(["-n", "4", "--maxschedchunk", "1", "--deselect", INSTALL, *WHOLE])
-        or pytest(["-n", "2", "--maxschedchunk", "1", "-s", CHAOS])
-    )
+    status = pytest(["-n", "2", f"--ignore={CHAOS}"]) or pytest(["-n", "2", "--maxschedchunk", "1", "-s", CHAOS])
     if status:
         build()
         return status
