@@ -1,4 +1,4 @@
-"""The schema in the real tree: an older program says one line, and a million links are migrated while all goes on."""
+"""The schema in the real tree: an older program says one line, and links are migrated while all goes on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STILL_S = 1.5  # in which a program that is tried again would be tried several t
 KILLS = 3
 CHUNK = 20_000
 PROGRAMS = ("web_0", "web_1", "aggregator", "announcer", "rollup")
-LINKS_COUNT = int(os.environ.get("MIGRATED_LINKS", "12000"))  # docs/performance.md has a million
+LINKS_COUNT = int(os.environ.get("MIGRATED_LINKS", "12000"))  # more by hand
 
 
 def with_database(url: str, work: Callable[[Database], Awaitable[T]]) -> T:
