@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from tests.redirect.world import READERS, Reader, World, run
 
 EXAMPLES = int(os.environ.get("COHERENCE_EXAMPLES", "80"))
-STEPS = 40
+STEPS = 50
 
 readers = st.integers(0, READERS - 1)
 letters = st.sampled_from("ab")
@@ -23,7 +23,11 @@ picks = st.integers(0, 7)
 
 
 class Coherence(RuleBasedStateMachine):
-    """Steps of readers, writers, announcer and Redis in any order; `end` of each run asks for the truth."""
+    """Steps of readers, writers, announcer and Redis in any order; `end` of each run asks for the truth.
+
+    A step for which nothing is there does nothing. It has no precondition: real stores decide how many questions wait,
+    and Hypothesis must draw the same whatever they do.
+    """
 
     world: World
     loop: asyncio.AbstractEventLoop
@@ -42,10 +46,10 @@ class Coherence(RuleBasedStateMachine):
     def ask(self, reader: int, letter: str) -> None:
         self.do(self.world.tell(reader, lambda it: it.ask(self.key(letter))))
 
-    @precondition(lambda self: self.world.gates)
     @rule(pick=picks, fail=st.sampled_from([False, False, False, True]))
     def go_on(self, pick: int, fail: bool) -> None:
-        self.do(self.world.release(pick % len(self.world.gates), fail=fail))
+        if self.world.gates:
+            self.do(self.world.release(pick % len(self.world.gates), fail=fail))
 
     @rule(letter=letters, state=st.sampled_from(["active", "banned", "disabled", "deleted"]))
     def write(self, letter: str, state: str) -> None:
@@ -59,20 +63,20 @@ class Coherence(RuleBasedStateMachine):
         self.do(self.world.publish_one(-1))
         self.do(self.world.announce())
 
-    @precondition(lambda self: self.world.written)
     @rule(pick=picks)
     def put(self, pick: int) -> None:
-        self.do(self.world.put_one(pick % len(self.world.written)))
+        if self.world.written:
+            self.do(self.world.put_one(pick % len(self.world.written)))
 
-    @precondition(lambda self: self.world.put)
     @rule(pick=picks)
     def publish(self, pick: int) -> None:
-        self.do(self.world.publish_one(pick % len(self.world.put)))
+        if self.world.put:
+            self.do(self.world.publish_one(pick % len(self.world.put)))
 
-    @precondition(lambda self: self.world.written)
     @rule(pick=picks)
     def writer_dies(self, pick: int) -> None:
-        self.world.written.pop(pick % len(self.world.written))
+        if self.world.written:
+            self.world.written.pop(pick % len(self.world.written))
 
     @rule(reader=readers)
     def deliver(self, reader: int) -> None:
@@ -106,11 +110,11 @@ class Coherence(RuleBasedStateMachine):
     def save(self) -> None:
         self.do(self.world.save())
 
-    @precondition(lambda self: self.world.snapshot)
     @rule()
     def restore(self) -> None:
-        self.do(self.world.restore())
-        self.do(self.world.idle())
+        if self.world.snapshot:
+            self.do(self.world.restore())
+            self.do(self.world.idle())
 
     @invariant()
     def nothing_known_is_older_than_what_was_heard(self) -> None:
