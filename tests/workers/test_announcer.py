@@ -310,9 +310,8 @@ class Story:
         self.read: list[tuple[str, Cached]] = []  # by readers, before the changes of this chapter
         self.node: Node | None = None
 
-    async def change(self) -> None:
+    async def change(self, name: str) -> None:
         self.version += 1
-        name = self.rng.choice("abc")
         row = await self.store.get(f"/{name}")
         if row is None:
             await self.store.insert(link(name, self.version))
@@ -323,7 +322,7 @@ class Story:
     async def chapter(self) -> None:
         self.read.clear()
         for _ in range(self.rng.randint(0, 4)):
-            await self.change()
+            await self.change(self.rng.choice("abc"))
         if self.node is None:
             self.node = Node(self.stores)
             self.node.countdown = self.rng.randint(1, 60)
@@ -346,6 +345,9 @@ class Story:
         if not node.lease.is_held:
             await node.start()
         async with asyncio.timeout(60):
+            while await held(node, "/z") is None:  # the stream has its order: then all before it is announced too
+                await self.change("z")
+                await node.turn()
             for _ in range(12):
                 await node.turn()
         await node.close()
