@@ -2,7 +2,7 @@
 
 In: how many. Out: documents and values as the program's own code writes them; words to search by only if asked for. A
 call of the API for each would take longer than everything that is measured; so would a bulk write for each index that
-redirects never read, so the indexes come when a web process starts.
+redirects never read, so the indexes are made when all links are there.
 May import: links, stores.
 """
 

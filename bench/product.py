@@ -24,6 +24,7 @@ import httpx
 from redis import Redis
 
 from app.journal import Reader, list_sources
+from app.schema import bring_up
 from app.settings import Settings
 from app.stores import mongodb_socket, mongodb_url, open_mongodb, open_redis, redis_socket, redis_url
 from app.stores.replica_set import ensure_replica_set
@@ -177,9 +178,14 @@ class Product:
         if not kept.exists():
             await fill_mongodb(database, links, is_described=is_described)
             kept.write_text(f"{links}\n")
+        await bring_up(database, "bench", _serve)  # indexes of ten million links take minutes
         await fill_redis(client, min(links, in_redis))
         await client.aclose()
         await database.client.close()
+
+
+async def _serve() -> None:
+    """Nobody waits for the schema while the stores are filled."""
 
 
 def _wait_until_ready(port: int, hot_path: str) -> None:
