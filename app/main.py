@@ -23,7 +23,7 @@ from typing import Any
 
 from tornado import httpserver, netutil, web
 
-from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, UserBook
+from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, UserBook, make_sign_on
 from app.agents import CountryFinder, client_address
 from app.api import Services, make_application
 from app.cpu_grant import web_processes
@@ -263,6 +263,7 @@ class WebProcess:
                 now_s=time.time,
                 token=secrets.token_urlsafe,
             ),
+            sign_on=make_sign_on(settings, self.redis, users),
             audit=self.audit,
             limiter=self.limiter,
             quota=Quota(self.limiter, time.monotonic),

@@ -3,8 +3,12 @@
 from app.accounts.audit import AUDIT, AUDIT_INDEXES, SYSTEM, WHATS, AuditLog, AuditSearch, Author, Note, time_of
 from app.accounts.callers import NOBODY, Bounds, Caller, Scope
 from app.accounts.factors import SecondFactors
+from app.accounts.flows import FLOW_S
+from app.accounts.idtoken import TokenError
 from app.accounts.keys import KEY_INDEXES, KEYS, ApiKey, KeyRing, hash_key, make_key
+from app.accounts.provider import ProviderError
 from app.accounts.sessions import Sessions
+from app.accounts.signon import CALLBACK, FactorNeededError, NotLetInError, SignOn, make_sign_on, provider_of
 from app.accounts.users import USER_INDEXES, USERS, LastAdminError, Role, User, UserBook, UserError
 
 #: Collection -> its indexes.
@@ -12,6 +16,8 @@ INDEXES = {KEYS: KEY_INDEXES, AUDIT: AUDIT_INDEXES, USERS: USER_INDEXES}
 
 __all__ = [
     "AUDIT",
+    "CALLBACK",
+    "FLOW_S",
     "INDEXES",
     "KEYS",
     "NOBODY",
@@ -24,17 +30,24 @@ __all__ = [
     "Author",
     "Bounds",
     "Caller",
+    "FactorNeededError",
     "KeyRing",
     "LastAdminError",
+    "NotLetInError",
     "Note",
+    "ProviderError",
     "Role",
     "Scope",
     "SecondFactors",
     "Sessions",
+    "SignOn",
+    "TokenError",
     "User",
     "UserBook",
     "UserError",
     "hash_key",
     "make_key",
+    "make_sign_on",
+    "provider_of",
     "time_of",
 ]

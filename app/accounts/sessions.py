@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.accounts.users import User, UserBook
 
-__all__ = ["Sessions"]
+__all__ = ["Sessions", "in_time"]
 
 PREFIX = "s:"
 ANSWER_S = 1.0  # a page that waits longer is not worth the connection; the client itself waits ten times as long
@@ -56,12 +56,12 @@ class Sessions:
         """The token of a new session; raises RedisError."""
         token = self._token(32)
         stored = _Stored(user.id, user.epoch, int(self._now_s()))
-        await _in_time(self._client.set(_key_of(token), msgspec.msgpack.encode(stored), ex=self._idle_s))
+        await in_time(self._client.set(_key_of(token), msgspec.msgpack.encode(stored), ex=self._idle_s))
         return token
 
     async def find(self, token: str) -> User | None:
         """Who is signed in; raises RedisError, PyMongoError."""
-        value: Any = await _in_time(self._client.getex(_key_of(token), ex=self._idle_s))
+        value: Any = await in_time(self._client.getex(_key_of(token), ex=self._idle_s))
         if value is None:
             return None
         stored = msgspec.msgpack.decode(value, type=_Stored)
@@ -74,16 +74,16 @@ class Sessions:
 
     async def end(self, token: str) -> None:
         """Ends one session; raises RedisError."""
-        await _in_time(self._client.delete(_key_of(token)))
+        await in_time(self._client.delete(_key_of(token)))
 
 
-async def _in_time(call: Awaitable[Any]) -> Any:
+async def in_time(call: Awaitable[Any]) -> Any:
     """What Redis says; raises RedisError also when it says nothing for ANSWER_S."""
     try:
         async with asyncio.timeout(ANSWER_S):
             return await call
     except TimeoutError as error:
-        raise RedisTimeoutError("no answer about a session") from error
+        raise RedisTimeoutError("no answer about a sign-in") from error
 
 
 def _key_of(token: str) -> str:

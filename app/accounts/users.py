@@ -161,12 +161,23 @@ class UserBook:
             UserError: an e-mail or password that cannot be had.
             HasherBusyError: too many passwords are being hashed.
         """
+        return await self._insert(check_email(email), role, await self._hash(password), author)
+
+    async def add_without_password(self, email: str, role: Role, author: Author) -> User:
+        """Makes a user who signs in by the identity provider alone, until an admin gives them a password.
+
+        Raises:
+            UserError: as `add`.
+        """
+        return await self._insert(check_email(email), role, self._nobody, author)
+
+    async def _insert(self, email: str, role: Role, hashed: bytes, author: Author) -> User:
         user = User(
             id=self._token_hex(8),
-            email=check_email(email),
+            email=email,
             folded=fold_email(email),
             role=role,
-            password=await self._hash(password),
+            password=hashed,
             created=int(self._now_s()),
         )
         new = {"email": user.email, "role": role.value}

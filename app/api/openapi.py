@@ -119,7 +119,7 @@ def _responses(method: str, handler: Any, declared: Operation, schemas: Schemas)
     found = {
         str(status): _answer(status, answer, method, has_rate, schemas) for status, answer in declared.answers.items()
     }
-    if method == "get" and "text/event-stream" not in declared.answers[200].media:
+    if method == "get" and 200 in declared.answers and "text/event-stream" not in declared.answers[200].media:
         fields = {name: header_ref(name) for name in ("ETag", "X-Request-Id")}
         found["304"] = {"description": "As `If-None-Match` says.", "headers": fields}
     for status in _following(handler, declared):

@@ -6,7 +6,7 @@ accounts.
 
 from __future__ import annotations
 
-from app.accounts import Scope
+from app.accounts import CALLBACK, Scope
 from app.api.audit import AuditHandler, HistoryHandler
 from app.api.batch import BatchDeleteHandler, BatchHandler
 from app.api.domains import DomainHandler, DomainsHandler
@@ -14,6 +14,7 @@ from app.api.handler import Handler
 from app.api.keys import KeyHandler, KeysHandler
 from app.api.links import LinkHandler, LinksHandler, RestoreHandler
 from app.api.live import LiveHandler
+from app.api.oidc import OidcCallbackHandler, OidcHandler
 from app.api.reference import DocsHandler, OpenApiHandler
 from app.api.session import SessionHandler, SessionPasswordHandler
 from app.api.stats import LinkStatsHandler, StatsHandler
@@ -54,6 +55,8 @@ _TABLE: list[tuple[str, type[Handler], dict[str, Scope]]] = [
     ("/api/v1/users/{user_id}/sessions", UserSessionsHandler, {"DELETE": ADMIN}),
     ("/api/v1/users/{user_id}/totp", UserTotpHandler, {"DELETE": ADMIN}),
     ("/api/v1/session", SessionHandler, {}),
+    ("/api/v1/session/oidc", OidcHandler, {}),
+    (CALLBACK, OidcCallbackHandler, {}),
     ("/api/v1/session/password", SessionPasswordHandler, {}),
     ("/api/v1/session/totp", SessionTotpHandler, {}),
     ("/api/v1/session/totp/confirm", SessionTotpConfirmHandler, {}),

@@ -24,7 +24,16 @@ from app.api.problems import FieldError, Problem, wrong_fields
 from app.api.users import NewPassword, UserView, judged, user_view
 from app.limits import Bucket, Rate
 
-__all__ = ["ELSEWHERE", "NONE", "REFUSALS", "CodeField", "SessionBase", "SessionHandler", "SessionPasswordHandler"]
+__all__ = [
+    "ADDRESS",
+    "ELSEWHERE",
+    "NONE",
+    "REFUSALS",
+    "CodeField",
+    "SessionBase",
+    "SessionHandler",
+    "SessionPasswordHandler",
+]
 
 PATH = "/api/v1"
 ACCOUNT = Rate(burst=10, every_s=60.0)
@@ -76,6 +85,25 @@ class SessionBase(Handler):
         for bucket in buckets:
             await self.services.limiter.give_back(bucket)
 
+    async def begin_session(self, user: User, by: str) -> None:
+        """Signs somebody in: a cookie that is HttpOnly, and Secure wherever the client's end speaks TLS."""
+        services = self.services
+        token = await services.sessions.begin(user)
+        note = services.audit.note(self.author_of(user), "login", _subject(user), new={"by": by})
+        await services.audit.add(note)
+        age_s = services.sessions.life_s
+        self.set_cookie(COOKIE, token, path=PATH, max_age=age_s, httponly=True, secure=self.is_tls, samesite="Lax")
+
+    async def note_failure(self, user: User | None, **why: str) -> None:
+        """Has the audit log say that somebody was not let in."""
+        audit = self.services.audit
+        await audit.add(audit.note(self.author_of(None), "login.failed", _subject(user), new=why))
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether cookies are for TLS alone."""
+        return self.request.protocol == "https" or self.services.settings.public_url.startswith("https://")
+
     async def signed_in(self) -> User:
         """Who is signed in; raises Problem."""
         user = await self.find_user()
@@ -104,22 +132,16 @@ class SessionHandler(SessionBase):
         services = self.services
         user = await services.users.named(wish.email)
         if not await judged(services.users.is_right(user, wish.password)) or user is None or user.disabled:
-            await self._note_failure(user)
+            await self.note_failure(user, by="password")
             raise Problem(HTTPStatus.UNAUTHORIZED, WRONG)
         if user.has_factor and wish.code and not await services.factors.use(user, wish.code):
-            await self._note_failure(user)
+            await self.note_failure(user, by="password", reason="code")
             raise Problem(HTTPStatus.UNAUTHORIZED, CODE, [FieldError("code", "is not right, or was used")])
         await self.give_back(buckets)
         if user.has_factor and not wish.code:  # no guess: a page asks for the code when it knows that there is one
             raise Problem(HTTPStatus.UNAUTHORIZED, CODE, [FieldError("code", "is required")])
-        token = await services.sessions.begin(user)
-        await services.audit.add(services.audit.note(self.author_of(user), "login", _subject(user)))
-        self.set_session_cookie(token)
+        await self.begin_session(user, "password")
         self.answer(user_view(user))
-
-    async def _note_failure(self, user: User | None) -> None:
-        audit = self.services.audit
-        await audit.add(audit.note(self.author_of(None), "login.failed", _subject(user)))
 
     @operation({200: Answer(UserView)}, refuses={401: NONE, 503: REFUSALS[503]}, needs_session=True)
     async def get(self) -> None:
@@ -139,12 +161,6 @@ class SessionHandler(SessionBase):
         await self.services.audit.add(self.services.audit.note(self.author_of(user), "logout", _subject(user)))
         self.clear_cookie(COOKIE, path=PATH)
         self.answer_nothing()
-
-    def set_session_cookie(self, token: str) -> None:
-        """HttpOnly, and Secure wherever the client's end speaks TLS."""
-        is_tls = self.request.protocol == "https" or self.services.settings.public_url.startswith("https://")
-        age_s = self.services.sessions.life_s
-        self.set_cookie(COOKIE, token, path=PATH, max_age=age_s, httponly=True, secure=is_tls, samesite="Lax")
 
 
 class SessionPasswordHandler(SessionBase):

@@ -71,6 +71,7 @@ def matching(pattern: str, allowed: str) -> Callable[[str], str]:
 
 header_name = matching(r"[A-Za-z0-9-]{1,64}", "a header's name such as CF-IPCountry")
 key = matching(r"[\x21-\x7e]{20,200}", "20 to 200 visible ASCII characters")
+visible = matching(r"[\x21-\x7e]{1,1000}", "visible ASCII characters")
 keep = matching(r"[1-9]\d{0,3}|(?=.)(\d{1,4}d *)?(\d{1,4}w *)?(\d{1,4}m)?", "a count such as 14, or such as 7d 4w 12m")
 
 
@@ -89,6 +90,14 @@ def url(*schemes: str) -> Callable[[str], str]:
         return text.strip()
 
     return read
+
+
+def issuer(text: str) -> str:
+    """As the provider spells it: it is compared character by character."""
+    parts = urlsplit(text.strip())
+    if parts.scheme not in ("https", "http") or not parts.hostname or "?" in text or "#" in text or "@" in parts.netloc:
+        raise ValueError("an issuer such as https://login.example.com/realms/staff")
+    return text.strip()
 
 
 def base_url(text: str) -> str:
@@ -116,6 +125,13 @@ def origins(text: str) -> tuple[str, ...]:
     if "*" in origins and len(origins) > 1:
         raise ValueError("a list of origins such as https://app.example.com, or * alone")
     return origins
+
+
+def host_names(text: str) -> tuple[str, ...]:
+    words = tuple(word.strip().lower() for word in text.split(",") if word.strip())
+    if words != ("*",) and not all(re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", word) for word in words):
+        raise ValueError("a list of domains such as example.com, example.org, or * alone")
+    return words
 
 
 def per_second(text: str) -> int | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import parse
-from app.settings.variables import Api, Backups, Clicks, Running, Serving, Stores
+from app.settings.variables import Api, Backups, Clicks, Running, Serving, SignIn, Stores
 
 __all__ = ["Settings", "SettingsError"]
 
@@ -28,7 +28,7 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Running, Backups, Api, Clicks, Stores, Serving):
+class Settings(Running, Backups, SignIn, Api, Clicks, Stores, Serving):
     """What one program was told. Paths are absolute, sizes in bytes, durations in seconds."""
 
     @classmethod

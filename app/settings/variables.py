@@ -14,7 +14,7 @@ from typing import Any
 from app.settings import parse
 from app.settings.parse import Network
 
-__all__ = ["Api", "Backups", "Clicks", "Running", "Serving", "Stores"]
+__all__ = ["Api", "Backups", "Clicks", "Running", "Serving", "SignIn", "Stores"]
 
 
 def setting(
@@ -176,6 +176,43 @@ class Api:
         parse.choice("on", "off"),
         "off",
         "whether the audit log holds the addresses of clients",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignIn:
+    """Signing in by an identity provider (OpenID Connect)."""
+
+    oidc_issuer: str | None = setting(
+        "BOLTLINK_OIDC_ISSUER", parse.issuer, None, "identity provider that people may sign in by; unset: none"
+    )
+    oidc_client_id: str | None = setting(
+        "BOLTLINK_OIDC_CLIENT_ID", parse.visible, None, "what the provider knows this instance as"
+    )
+    oidc_client_secret: str | None = setting(
+        "BOLTLINK_OIDC_CLIENT_SECRET",
+        parse.visible,
+        None,
+        "secret that it gave this instance; unset: the file's, or none",
+        secret=True,
+    )
+    oidc_client_secret_file: Path | None = setting(
+        "BOLTLINK_OIDC_CLIENT_SECRET_FILE", parse.path, None, "file that holds this secret, read at each sign-in"
+    )
+    oidc_create_domains: tuple[str, ...] = setting(
+        "BOLTLINK_OIDC_CREATE_DOMAINS",
+        parse.host_names,
+        "",
+        "e-mail domains of which a user is made at their first sign-in by the provider; * for all, unset: none is",
+    )
+    oidc_role: str = setting(
+        "BOLTLINK_OIDC_ROLE", parse.choice("viewer", "editor"), "viewer", "role of users that are made so"
+    )
+    oidc_http: str = setting(
+        "BOLTLINK_OIDC_HTTP",
+        parse.choice("on", "off"),
+        "off",
+        "whether a provider on this machine may be asked without TLS, to try it",
     )
 
 

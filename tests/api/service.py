@@ -13,7 +13,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from app.accounts import INDEXES as ACCOUNT_INDEXES
-from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, UserBook
+from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, UserBook, make_sign_on
 from app.api import Services, make_application
 from app.feed import Hub
 from app.limits import Buckets, Limiter, Quota
@@ -99,6 +99,7 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
         users=users,
         factors=SecondFactors(database, audit, now_s=time.time, token_bytes=secrets.token_bytes),
         sessions=sessions,
+        sign_on=make_sign_on(read, stores.redis, users),
         audit=audit,
         keys=KeyRing(database, audit, monotonic=time.monotonic, now_s=lambda: int(time.time())),
         limiter=limiter,

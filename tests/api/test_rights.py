@@ -28,6 +28,7 @@ READ, WRITE, STATS, ADMIN = (
 )
 PUBLIC = "200 200 200 200 200 200 200 200 200 200"
 SIGNED_IN = "401 401 401 401 401 401 401 401 401 401"  # a key is no session
+OFF = "404 404 404 404 404 404 404 404 404 404"  # nobody named an identity provider
 NONE_OF_THEIRS = " 404 404 404"
 #: The link of the requests is another's, of the default domain, without a tag.
 EXPECTED = {
@@ -72,6 +73,8 @@ EXPECTED = {
     "GET /api/v1/session": SIGNED_IN,
     "POST /api/v1/session": SIGNED_IN,
     "DELETE /api/v1/session": SIGNED_IN,
+    "GET /api/v1/session/oidc": OFF,
+    "GET /api/v1/session/oidc/callback": OFF,
     "POST /api/v1/session/password": SIGNED_IN,
     "POST /api/v1/session/totp": SIGNED_IN,
     "POST /api/v1/session/totp/confirm": SIGNED_IN,
@@ -131,7 +134,7 @@ async def make_keys(api: Service) -> dict[str, dict[str, str]]:
 def test_every_method_of_every_route_stands_in_the_table_and_names_its_right() -> None:
     assert sorted(implemented()) == sorted(EXPECTED)
     needed = {f"{method} {path}" for path, needs in NEEDS.items() for method in needs}
-    assert needed == {row for row in EXPECTED if EXPECTED[row] not in (PUBLIC, SIGNED_IN)}
+    assert needed == {row for row in EXPECTED if EXPECTED[row] not in (PUBLIC, SIGNED_IN, OFF)}
     for path, handler in ROUTES:
         assert handler.is_public == (not NEEDS[path]), path
     assert all(len(row.split()) == len(KINDS) for row in EXPECTED.values())

@@ -18,6 +18,7 @@ import click
 from app.cli.doctor.disk import about_disk, about_folder, about_preallocation, about_secrets
 from app.cli.doctor.findings import CHECKS, Finding, State, fail, ok, warn
 from app.cli.doctor.machine import about_clock, about_cpus, about_files, about_huge_pages, about_kernel, about_python
+from app.cli.doctor.provider import about_provider
 from app.cli.doctor.settings import about_names, about_settings
 from app.cli.doctor.stores import about_stores
 from app.cli.doctor.tree import about_base_url, about_engines, about_journal, about_ports, about_programs
@@ -76,6 +77,7 @@ def examine() -> Iterator[Finding]:
         ("kernel.huge_pages", lambda: about_huge_pages(tree)),
         ("ports", lambda: about_ports(tree)),
         ("base_url", lambda: about_base_url(tree)),
+        ("oidc", lambda: about_provider(tree.settings)),
         ("programs", lambda: about_programs(tree)),
         ("redis", lambda: asyncio.run(about_stores(tree))),
         ("journal", lambda: about_journal(tree)),

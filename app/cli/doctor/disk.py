@@ -58,7 +58,8 @@ def about_folder(settings: Settings) -> Iterator[Finding]:
 
 def about_secrets(settings: Settings) -> Iterator[Finding]:
     """Modes of files that hold keys, passwords or addresses."""
-    places = [settings.state_dir / "admin-key", *([settings.settings_file] if settings.settings_file else [])]
+    places = [settings.state_dir / "admin-key"]
+    places += filter(None, (settings.settings_file, settings.oidc_client_secret_file))
     places += sorted((settings.state_dir / "journal").glob("*/*.seg"))
     open_ones = [path for path in places if path.exists() and path.stat().st_mode & _forbidden(path, settings)]
     for path in open_ones:
@@ -72,7 +73,8 @@ def about_secrets(settings: Settings) -> Iterator[Finding]:
 
 
 def _forbidden(path: Path, settings: Settings) -> int:
-    return 0o007 if path == settings.settings_file else 0o077  # a service's group may read its settings
+    is_setting = path in (settings.settings_file, settings.oidc_client_secret_file)
+    return 0o007 if is_setting else 0o077  # a service's group may read its settings
 
 
 def about_disk(tree: Tree) -> Iterator[Finding]:

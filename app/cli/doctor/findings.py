@@ -30,6 +30,7 @@ CHECKS = {
     "clock.stores": "MongoDB's and Redis's clocks say the same",
     "ports": "the ports are free, or ours",
     "base_url": "short links lead here, by https where they are public",
+    "oidc": "the identity provider answers as BOLTLINK_OIDC_ISSUER, and the client's secret can be read",
     "programs": "supervisord and its programs run, and serve",
     "redis": "Redis answers, is new enough and can be written to",
     "redis.memory": "Redis makes room when it is full",
