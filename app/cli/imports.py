@@ -1,7 +1,7 @@
 """`boltlink import`: links from a file of JSON lines or CSV, a thousand in a request.
 
     FILE.progress       rows done, so that a run that was cut off goes on there
-    FILE.errors.jsonl   {"row", "errors", "given"} of each row that was refused
+    FILE.errors.jsonl   {"row", "errors", "given"} of each row that was refused; mode 0600, as a row may hold a password
 
 A batch is cut by its rows alone and sent with an `Idempotency-Key` of its own, so a batch whose answer was lost is sent
 again and makes nothing twice. What is away or busy is waited for, AGAIN_S in all. May import: cli.client, cli.rows.
@@ -74,7 +74,7 @@ def import_links(
     refused = errors or Path("import.errors.jsonl" if is_stdin else f"{file}.errors.jsonl")
     progress = Progress(None if is_stdin or dry_run else file)
     standing = _begin(file, is_stdin, progress, restart)
-    with click.open_file(str(file), encoding="utf-8", errors="replace") as rows, refused.open("a+b") as told:
+    with click.open_file(str(file), encoding="utf-8", errors="replace") as rows, _open_privately(refused) as told:
         told.truncate(standing.error_bytes)
         _run(rows, found, told, progress, standing, None if dry_run else Client())
     progress.end()
@@ -83,6 +83,13 @@ def import_links(
     say(as_json, asdict(standing), f"{standing.rows} rows, {standing.made} made, {standing.refused} refused")
     if standing.refused:
         raise CliError(f"{standing.refused} of {standing.rows} rows were refused; see {refused}")
+
+
+def _open_privately(path: Path) -> IO[bytes]:
+    """A file for this user alone, also when it was there with another mode."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "a+b")
 
 
 def _begin(file: Path, is_stdin: bool, progress: Progress, restart: bool) -> _Standing:

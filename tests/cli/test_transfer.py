@@ -94,6 +94,7 @@ def test_rows_that_are_refused_stand_in_a_file_and_the_others_are_made(with_stor
             said = await boltlink("import", str(file), environ=environ_of(api))
             assert (said.status, said.out) == (1, "1205 rows, 1200 made, 5 refused\n"), said.err
             assert said.err.count("\n") == 1
+            assert (tmp_path / "in.jsonl.errors.jsonl").stat().st_mode & 0o777 == 0o600, "a row may hold a password"
             told = {row["row"]: row["errors"][0] for row in rows_of(tmp_path / "in.jsonl.errors.jsonl")}
             assert told[1_201] == {"field": "slug", "message": "is taken"}
             assert told[1_202]["field"] == "target"
