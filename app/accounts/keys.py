@@ -31,7 +31,6 @@ PREFIX_CHARACTERS = 8
 CACHE_S = 1.0  # a revoked key is refused everywhere within this time
 CACHE_MAX = 1_000
 USED_S = 60  # `used` is as exact as this
-LIST_MAX = 1_000
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,10 +172,21 @@ class KeyRing:
         assert row is not None
         return _from_row(row)
 
-    async def list(self) -> list[ApiKey]:
-        """All keys, the newest first, revoked ones included; at most LIST_MAX."""
-        rows = self._keys.find().sort([("created", DESCENDING), ("_id", DESCENDING)]).limit(LIST_MAX)
-        return [_from_row(row) async for row in rows]
+    async def page(self, limit: int, after: str = "") -> tuple[list[ApiKey], str | None]:
+        """Keys, the newest first, revoked ones included, and where the next page begins; None at the end.
+
+        `after` is such a place: the id of a key, which is never removed. Raises LookupError where there is none.
+        """
+        query: dict[str, Any] = {}
+        if after:
+            last = await self._keys.find_one({"_id": after}, {"created": 1})
+            if last is None:
+                raise LookupError(after)
+            older = {"created": {"$lt": last["created"]}}
+            query = {"$or": [older, {"created": last["created"], "_id": {"$lt": after}}]}
+        found = self._keys.find(query).sort([("created", DESCENDING), ("_id", DESCENDING)]).limit(limit + 1)
+        keys = [_from_row(row) async for row in found]
+        return keys[:limit], keys[limit - 1].id if len(keys) > limit else None
 
     async def revoke(self, digest: str, author: Author = SYSTEM) -> bool:
         """Ends a key by its id; False when there is no such living key."""

@@ -63,10 +63,18 @@ class FreshKey(KeyView, kw_only=True):
     key: Annotated[str, Meta(description="The key itself, shown this once.")]
 
 
-class KeyList(msgspec.Struct):
-    """All keys, the newest first, revoked ones included."""
+class KeyPage(msgspec.Struct):
+    """Keys, the newest first, revoked ones included."""
 
     items: list[KeyView]
+    next_cursor: str | None
+
+
+class KeyQuery(msgspec.Struct):
+    """Which page."""
+
+    limit: Annotated[int, Meta(ge=1, le=500, description="How many on a page.")] = 50
+    cursor: Annotated[str, Meta(max_length=64, description="A `next_cursor`: the page that follows.")] = ""
 
 
 class KeysHandler(Handler):
@@ -105,10 +113,15 @@ class KeysHandler(Handler):
         scopes = tuple(sorted(set(wish.scopes)))
         return {"scopes": scopes, "domain": domain, "tag": wish.tag, "own": wish.own, "expires": end}
 
-    @operation({200: Answer(KeyList)})
+    @operation({200: Answer(KeyPage)}, query=KeyQuery)
     async def get(self) -> None:
-        """List all keys."""
-        self.answer(KeyList([KeyView(**_view(key)) for key in await self.services.keys.list()]))
+        """List keys."""
+        query = self.query(KeyQuery)
+        try:
+            found, following = await self.services.keys.page(query.limit, query.cursor)
+        except LookupError as error:
+            raise wrong_fields([FieldError("cursor", "must be a next_cursor as it was given")]) from error
+        self.answer(KeyPage([KeyView(**_view(key)) for key in found], following))
 
 
 class KeyHandler(Handler):

@@ -31,6 +31,7 @@ __all__ = [
 
 T = TypeVar("T")
 NO_USER = "There is no such user."
+OUTLIVES = "A key that expires makes no admin and changes none: a session of theirs would make keys that do not."
 LAST = "Nobody would be left who may do everything."
 NewPassword = Annotated[str, shown("10 to 1,000 characters.", "correct horse battery", minLength=10, maxLength=1000)]
 
@@ -82,13 +83,27 @@ class UserQuery(PageQuery):
     email: Annotated[str, Meta(max_length=254, description="The one with this e-mail alone, in whatever case.")] = ""
 
 
-class UsersHandler(Handler):
+class UserBase(Handler):
+    """What making and changing users share."""
+
+    def check_end(self, *roles: Role | None) -> None:
+        """Refuses a caller whose rights end and who would give all rights to somebody; raises Problem."""
+        if self.caller.expires is not None and Role.ADMIN in roles:
+            raise Problem(HTTPStatus.FORBIDDEN, OUTLIVES)
+
+
+class UsersHandler(UserBase):
     """The collection."""
 
-    @operation({201: Answer(UserView, headers=("Location",))}, body=NewUser, refuses={409: "The e-mail is taken."})
+    @operation(
+        {201: Answer(UserView, headers=("Location",))},
+        body=NewUser,
+        refuses={403: f"The key lacks the right. {OUTLIVES}", 409: "The e-mail is taken."},
+    )
     async def post(self) -> None:
         """Make a user."""
         wish = self.decode(NewUser)
+        self.check_end(wish.role)
         user = await judged(self.services.users.add(wish.email, wish.role, wish.password, self.author))
         self.set_header("Location", f"/api/v1/users/{user.id}")
         self.answer(user_view(user), HTTPStatus.CREATED)
@@ -109,7 +124,7 @@ class UsersHandler(Handler):
         self.answer(UserPage([user_view(user) for user in items], following))
 
 
-class UserHandler(Handler):
+class UserHandler(UserBase):
     """One user."""
 
     @operation({200: Answer(UserView)}, refuses={404: NO_USER})
@@ -120,7 +135,11 @@ class UserHandler(Handler):
             raise Problem(HTTPStatus.NOT_FOUND, NO_USER)
         self.answer(user_view(user))
 
-    @operation({200: Answer(UserView)}, body=UserChange, refuses={404: NO_USER, 409: LAST})
+    @operation(
+        {200: Answer(UserView)},
+        body=UserChange,
+        refuses={403: f"The key lacks the right. {OUTLIVES}", 404: NO_USER, 409: LAST},
+    )
     async def patch(self, id_: str) -> None:
         """Change a user.
 
@@ -132,6 +151,8 @@ class UserHandler(Handler):
         if wish.password == "":
             raise wrong_fields([FieldError("password", "must be 10 to 1000 characters long")])
         password = "" if wish.password is UNSET else wish.password
+        former = await self.services.users.find(id_)
+        self.check_end(role, None if former is None else former.role)
         change = self.services.users.change(id_, self.author, role=role, disabled=disabled, password=password)
         user = await judged(change)
         if user is None:

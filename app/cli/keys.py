@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -15,6 +16,8 @@ from app.cli.plain import PlainConsole
 from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["keys"]
+
+PAGE = 500
 
 
 @click.group(epilog="Example: boltlink keys create laptop")
@@ -54,17 +57,25 @@ def create_key(name: str, scopes: tuple[str, ...], own: bool, as_json: bool, **g
 @JSON
 def list_keys(as_json: bool) -> None:
     """List all keys."""
-    page = Client().call("GET", "/api/v1/keys")
+    found = list(_all(Client()))
     if as_json:
-        click.echo(json.dumps(page))
+        click.echo(json.dumps({"items": found}))
         return
     table = Table(
         "name", "begins with", "may", "created", "last used", "expires", "revoked", "id", box=None, pad_edge=False
     )
-    for key in page["items"]:
+    for key in found:
         times = (key[name] or "" for name in ("created_at", "last_used_at", "expires_at", "revoked_at"))
         table.add_row(key["name"], key["prefix"], _rights(key), *times, key["id"])
     PlainConsole().print(table)
+
+
+def _all(client: Client) -> Iterator[dict[str, Any]]:
+    cursor: str | None = ""
+    while cursor is not None:
+        page = client.call("GET", "/api/v1/keys", params={"limit": PAGE, "cursor": cursor})
+        yield from page["items"]
+        cursor = page["next_cursor"]
 
 
 def _rights(key: dict[str, Any]) -> str:

@@ -6,6 +6,8 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from app.accounts import INDEXES, KEYS, AuditLog, KeyRing, Scope, hash_key, make_key
 from app.accounts.keys import CACHE_MAX, CACHE_S, USED_S
 from app.stores import Shape, make_schema
@@ -93,7 +95,13 @@ def test_keys_are_listed_newest_first_by_an_index(with_stores: With) -> None:
         for number in range(3):
             clock.now += 1
             await ring.add(f"{KEY}{number}", str(number))
-        assert [key.name for key in await ring.list()] == ["2", "1", "0"]
+        first, place = await ring.page(2)
+        assert [key.name for key in first] == ["2", "1"]
+        rest, end = await ring.page(2, place or "")
+        assert ([key.name for key in rest], end) == (["0"], None)
+        assert len((await ring.page(3))[0]) == 3
+        with pytest.raises(LookupError):
+            await ring.page(2, "0" * 64)
         plan = (await stores.database[KEYS].find().sort([("created", -1), ("_id", -1)]).explain())["queryPlanner"]
         assert "'IXSCAN'" in str(plan["winningPlan"])
         assert "'SORT'" not in str(plan["winningPlan"])
@@ -138,7 +146,7 @@ def test_use_is_written_once_a_minute_by_all_together_and_nobody_waits(with_stor
 
         async def used() -> int | None:
             await wait_until(lambda: not any(ring._writing for ring in rings))
-            return (await rings[0].list())[0].used
+            return (await rings[0].page(1))[0][0].used
 
         assert await used() is None
         first = int(clock.now)

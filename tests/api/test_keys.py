@@ -32,6 +32,25 @@ def test_key_is_shown_once_works_and_ends(with_stores: With) -> None:
     with_stores(scenario)
 
 
+def test_keys_are_listed_page_by_page(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            for number in range(6):  # within one second
+                await api.client.post("/api/v1/keys", json={"name": str(number)})
+            seen: list[str] = []
+            cursor: str | None = ""
+            while cursor is not None:
+                page = (await api.client.get("/api/v1/keys", params={"limit": 2, "cursor": cursor})).json()
+                assert len(page["items"]) <= 2
+                seen += [key["name"] for key in page["items"]]
+                cursor = page["next_cursor"]
+            assert sorted(seen) == ["0", "1", "2", "3", "4", "5", "admin"]
+            wrong = await api.client.get("/api/v1/keys?cursor=none")
+            assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "cursor")
+
+    with_stores(scenario)
+
+
 @pytest.mark.parametrize("wish", [{}, {"name": ""}, {"name": "x" * 101}, {"name": 5}, {"name": "x", "admin": True}])
 def test_wrong_wish_for_a_key_is_refused(with_stores: With, wish: dict[str, Any]) -> None:
     async def scenario(stores: Stores) -> None:

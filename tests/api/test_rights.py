@@ -314,6 +314,16 @@ def test_rights_of_a_new_key_are_those_that_were_wished_and_never_outlive_the_ma
             sooner = {"name": "sooner", "expires_at": "2098-01-01T00:00:00Z"}
             assert (await api.client.post("/api/v1/keys", json=sooner, headers=headers)).status_code == 201
             wrong: tuple[dict[str, Any], ...] = (
+            user = {"email": "ben@example.com", "role": "admin", "password": "correct horse battery"}
+            assert (await api.client.post("/api/v1/users", json=user, headers=headers)).status_code == 403
+            admin = f"/api/v1/users/{(await api.client.post('/api/v1/users', json=user)).json()['id']}"
+            editor = {**user, "email": "eve@example.com", "role": "editor"}
+            found = await api.client.post("/api/v1/users", json=editor, headers=headers)
+            assert found.status_code == 201
+            one = f"/api/v1/users/{found.json()['id']}"
+            for path, change in ((one, {"role": "admin"}), (admin, {"password": "another long one"})):
+                assert (await api.client.patch(path, json=change, headers=headers)).status_code == 403, change
+            assert (await api.client.patch(one, json={"role": "viewer"}, headers=headers)).status_code == 200
                 {"scopes": []},
                 {"scopes": ["root"]},
                 {"scopes": ["admin"], "own": True},
