@@ -23,7 +23,7 @@ from typing import Any
 
 from tornado import httpserver, netutil, web
 
-from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, UserBook, make_sign_on
+from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, Tries, UserBook, make_sign_on
 from app.agents import CountryFinder, client_address
 from app.api import Services, make_application
 from app.cpu_grant import web_processes
@@ -264,6 +264,7 @@ class WebProcess:
                 token=secrets.token_urlsafe,
             ),
             sign_on=make_sign_on(settings, self.redis, users),
+            tries=Tries(self.limiter, self.redis),
             audit=self.audit,
             limiter=self.limiter,
             quota=Quota(self.limiter, time.monotonic),

@@ -46,6 +46,14 @@ def test_empty_value_counts_as_unset() -> None:
         ("BOLTLINK_LOG_LEVEL", "loud"),
         ("BOLTLINK_API_RATE", "many"),
         ("BOLTLINK_API_RATE", "0/s"),
+        *(
+            ("BOLTLINK_CLASS_RATES", text)
+            for text in ("write", "write=many", "write=0/s", "a=1/s", "read=1/s, read=2/s")
+        ),
+        *(("BOLTLINK_OIDC_ISSUER", text) for text in ("a.example", "https://", "https://[", "https://a.example/?b")),
+        *(("BOLTLINK_OIDC_CREATE_DOMAINS", text) for text in ("example", "@example.com", "*, example.com")),
+        ("BOLTLINK_OIDC_CLIENT_ID", "two words"),
+        ("BOLTLINK_OIDC_ROLE", "admin"),
         ("BOLTLINK_CORS_ORIGINS", "app.example.com"),
         ("BOLTLINK_CORS_ORIGINS", "*, https://app.example.com"),
     ],
@@ -69,6 +77,12 @@ def test_wrong_secret_is_not_shown(variable: str) -> None:
 @pytest.mark.parametrize(("text", "size"), [("500MB", 500_000_000), ("64 GiB", 64 * 1024**3), ("7", 7)])
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
+
+
+def test_rates_of_classes() -> None:
+    settings = Settings.from_environ({"BOLTLINK_CLASS_RATES": "read = 7/s,batch=1 /s, stats=off"})
+    assert settings.class_rates == {"read": 7, "batch": 1}
+    assert Settings.from_environ({"BOLTLINK_CLASS_RATES": "off"}).class_rates == {}
 
 
 def test_paths_are_absolute_and_public_url_follows_the_host() -> None:

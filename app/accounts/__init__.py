@@ -3,12 +3,13 @@
 from app.accounts.audit import AUDIT, AUDIT_INDEXES, SYSTEM, WHATS, AuditLog, AuditSearch, Author, Note, time_of
 from app.accounts.callers import NOBODY, Bounds, Caller, Scope
 from app.accounts.factors import SecondFactors
-from app.accounts.flows import FLOW_S
+from app.accounts.flows import FLOW_S, Flow
 from app.accounts.idtoken import TokenError
 from app.accounts.keys import KEY_INDEXES, KEYS, ApiKey, KeyRing, hash_key, make_key
 from app.accounts.provider import ProviderError
 from app.accounts.sessions import Sessions
 from app.accounts.signon import CALLBACK, FactorNeededError, NotLetInError, SignOn, make_sign_on, provider_of
+from app.accounts.tries import TooManyTriesError, Tries, Try
 from app.accounts.users import USER_INDEXES, USERS, LastAdminError, Role, User, UserBook, UserError
 
 #: Collection -> its indexes.
@@ -31,6 +32,7 @@ __all__ = [
     "Bounds",
     "Caller",
     "FactorNeededError",
+    "Flow",
     "KeyRing",
     "LastAdminError",
     "NotLetInError",
@@ -42,6 +44,9 @@ __all__ = [
     "Sessions",
     "SignOn",
     "TokenError",
+    "TooManyTriesError",
+    "Tries",
+    "Try",
     "User",
     "UserBook",
     "UserError",

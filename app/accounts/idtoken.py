@@ -76,7 +76,7 @@ class KeySet(msgspec.Struct, frozen=True):
             raise UnknownKeyError("no key of the provider fits" if not fitting else "several keys of the provider fit")
         try:
             found = jwt.PyJWK(fitting[0], algorithm=header["alg"])
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:  # bytes of somebody else
             raise TokenError("the key is not what its kind says") from error
         if isinstance(found.Algorithm, RSAAlgorithm) and found.Algorithm.check_key_length(found.key):
             raise TokenError("the key is too short")

@@ -32,6 +32,7 @@ T = TypeVar("T")
 WELL_KNOWN = "/.well-known/openid-configuration"
 METADATA_LIFE_S = 3600.0
 KEYS_LIFE_S = 600.0  # how long a key that the provider has withdrawn is believed
+REASON_CHARACTERS_MAX = 300
 FAILED_S = 3.0  # who comes so soon after a failure is told of it, and does not wait for the next one
 SCOPE = "openid email"
 OK = 200
@@ -42,8 +43,8 @@ class ProviderError(Exception):
     """The provider does not answer, or not as it must; `reason` is for the log."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = reason[:REASON_CHARACTERS_MAX]
+        super().__init__(self.reason)
 
 
 class Client(NamedTuple):

@@ -32,7 +32,7 @@ from app.accounts.totp import Factor
 from app.links import PasswordHasher
 from app.stores import Database, Session, transact
 
-__all__ = ["USERS", "USER_INDEXES", "LastAdminError", "Role", "User", "UserBook", "UserError", "check_email"]
+__all__ = ["USERS", "USER_INDEXES", "LastAdminError", "Role", "User", "UserBook", "UserError", "fold_email"]
 
 USERS = "users"
 GUARD = "user_guard"

@@ -92,6 +92,7 @@ class BatchBase(LinkBase):
     """What reads many rows."""
 
     cost = 10
+    kind = "batch"
 
     async def prepare(self) -> None:
         """Lets nobody in without a key; then, and only then, a longer body may come."""

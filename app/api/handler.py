@@ -5,14 +5,13 @@ Every answer carries `X-Request-Id`; the same id stands in the log line of a fai
 
     before a handler runs    a preflight is answered; a key is asked for, of an address that has not failed too often;
                              the right that the routing table names is asked for;
-                             the request's `cost` is taken from what the key may do
+                             the request is charged for (`app.api.meter`)
 
 May import: accounts, agents, feed, limits, links, observe, redirect, stores.
 """
 
 from __future__ import annotations
 
-import math
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -28,20 +27,20 @@ from app.accounts import NOBODY, ApiKey, Author, Caller, Scope, User
 from app.agents import network_of
 from app.api.cors import allowed_origin, cors_fields, preflight_fields
 from app.api.headers import COOKIE
+from app.api.meter import charges_of_address, charges_of_caller, pay, too_many
 from app.api.operation import operation_of
 from app.api.parameters import NoQuery, read_query
 from app.api.problems import PROBLEM_MEDIA, FieldError, Problem, decode_body, decode_object, wrong_fields
 from app.api.repeats import Claim, Repeats, Said
 from app.api.services import Services
-from app.limits import Bucket, Grant, Rate
+from app.limits import Bucket, Rate
 from app.links import DomainError, Link, join_key, normalise_domain
 from app.observe import REQUEST_ID_FIELD, bind_request, get_logger, request_id_of
 
-__all__ = ["COOKIE", "Handler", "too_many"]
+__all__ = ["COOKIE", "Handler"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 RETRY_AFTER_S = 2
-BURST_S = 10  # of what a key may do in a second, at once
 FAILURES = Rate(burst=30, every_s=2.0)  # calls without a valid key, of one address
 _REPEATED = ("Content-Type", "Location", "ETag")
 _OUR_FAULT = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -55,10 +54,15 @@ class Handler(web.RequestHandler):
         seed: of a request that may come again: what is made at random is made of it.
         answered: the JSON body that was sent.
         is_unfinished: a part of the request failed and might not if it came again.
+        is_public: whether everyone is served; then `is_metered` says whether an address may do so only so often.
+        cost: of what a key may do at all.
+        kind: of calls that are limited together; "": a read or a write, as the method says.
     """
 
     is_public = False
+    is_metered = True
     cost = 1
+    kind = ""
     caller: Caller = NOBODY
     seed: bytes | None = None
     answered = b""
@@ -95,6 +99,8 @@ class Handler(web.RequestHandler):
             await self.identify()
             await self._pay()
             self._check_right()
+        elif self.is_metered:
+            await self._pay_as_address()
         declared = operation_of(type(self), self.request.method)
         if declared is not None:
             self._query = read_query(self.request.query_arguments, declared.query, is_strict=not self.is_public)
@@ -139,6 +145,8 @@ class Handler(web.RequestHandler):
     async def _find_key(self) -> ApiKey:
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
+        if not token:
+            await self._pay_as_address()
         found = (self.services.keys.recall(token) or await self._look_up(token)) if token else None
         if found is None:
             detail = "This API key is not valid." if token else "An API key is needed: Authorization: Bearer KEY."
@@ -171,18 +179,17 @@ class Handler(web.RequestHandler):
             raise Problem(HTTPStatus.FORBIDDEN, f"There is no right to this: it needs {need}.", headers=headers)
 
     async def _pay(self) -> None:
-        """Takes what this request costs from what the key may do, and says what is left."""
-        rate = self.services.settings.api_rate
-        if rate is None:
-            return
-        bucket = Bucket(self.caller.who, Rate(burst=rate * BURST_S, every_s=1 / rate))
-        grant = await self.services.quota.spend(bucket, self.cost)
-        fields = {
-            "RateLimit-Policy": f'"key";q={bucket.rate.burst};w={BURST_S}',
-            "RateLimit": f'"key";r={grant.left};t={math.ceil(grant.full_s)}',
-        }
-        if not grant.taken:
-            raise too_many("This key asks for more than BOLTLINK_API_RATE allows.", grant, fields)
+        """Charges who calls, and says what is left."""
+        kind = self.kind or ("read" if self.request.method in ("GET", "HEAD") else "write")
+        charges = charges_of_caller(self.services.settings, self.caller.who, kind, self.cost)
+        self._say(await pay(self.services.quota, charges))
+
+    async def _pay_as_address(self) -> None:
+        """Charges an address that calls without a key, and says what is left."""
+        charges = charges_of_address(self.services.settings, self.request.remote_ip or "")
+        self._say(await pay(self.services.quota, charges))
+
+    def _say(self, fields: Mapping[str, str]) -> None:
         for name, value in fields.items():
             self.set_header(name, value)
 
@@ -342,11 +349,6 @@ class Handler(web.RequestHandler):
             self.get_status(),
             self.request.request_time(),
         )
-
-
-def too_many(detail: str, grant: Grant, fields: Mapping[str, str] | None = None) -> Problem:
-    headers = {**(fields or {}), "Retry-After": str(math.ceil(grant.wait_s))}
-    return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers=headers)
 
 
 def _problem_of(error: Any, status_code: int) -> Problem:

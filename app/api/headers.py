@@ -34,9 +34,15 @@ HEADERS = {
         {**_TEXT, "format": "uri-reference"},
         "/api/v1/links/http",
     ),
-    "RateLimit": HeaderField("What is left (`r`), and when it is all back (`t`, seconds).", _TEXT, '"key";r=49999;t=1'),
+    "RateLimit": HeaderField(
+        "What is left of each (`r`), and when it is all back (`t`, seconds).",
+        _TEXT,
+        '"write";r=24999;t=1, "key";r=49999;t=1',
+    ),
     "RateLimit-Policy": HeaderField(
-        "How much a key may do (`q`) in how many seconds (`w`).", _TEXT, '"key";q=50000;w=10'
+        "How much a key may do of a class and at all, or an address without one (`q`), in how many seconds (`w`).",
+        _TEXT,
+        '"write";q=25000;w=10, "key";q=50000;w=10',
     ),
     "Retry-After": HeaderField("When to come again, in seconds.", _SECONDS, 2),
     "Set-Cookie": HeaderField("The session, for this API alone.", _TEXT, "boltlink=…; HttpOnly; Path=/api/v1"),

@@ -8,7 +8,7 @@ and a page of this origin.
 
 Whoever comes back without the cookie that this browser got is refused, so nobody can be signed in as somebody else by a
 URL that they follow. Both steps are tries of the address, and a success gives both back.
-May import: accounts, agents, limits.
+May import: accounts, observe.
 """
 
 from __future__ import annotations
@@ -21,14 +21,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from app.accounts import FLOW_S, FactorNeededError, NotLetInError, ProviderError, SignOn, TokenError, User
-from app.agents import network_of
+from app.accounts import FLOW_S, FactorNeededError, Flow, NotLetInError, ProviderError, SignOn, TokenError, User
 from app.api.fields import shown
-from app.api.handler import too_many
 from app.api.operation import Answer, operation
 from app.api.problems import FieldError, Problem, wrong_fields
-from app.api.session import ADDRESS, REFUSALS, SessionBase
-from app.limits import Bucket
+from app.api.session import REFUSALS, SessionBase
 from app.observe import get_logger
 
 __all__ = ["OidcCallbackHandler", "OidcHandler", "is_landing"]
@@ -77,15 +74,10 @@ class _OidcBase(SessionBase):
             raise Problem(HTTPStatus.NOT_FOUND, OFF)
         return self.services.sign_on
 
-    async def take_step(self) -> Bucket:
-        """Takes a try of the address; raises Problem, also for what is not shown as a page of its own."""
+    def check_page(self) -> None:
+        """Refuses what is not shown as a page of its own; raises Problem."""
         if self.request.headers.get("Sec-Fetch-Dest", "document") != "document":
             raise Problem(HTTPStatus.FORBIDDEN, FRAMED)
-        bucket = Bucket(f"logins:{network_of(self.request.remote_ip or '')}", ADDRESS)
-        grant = await self.services.limiter.take(bucket)
-        if not grant.taken:
-            raise too_many("Too many have tried to sign in from this address.", grant)
-        return bucket
 
     def leave_for(self, url: str) -> None:
         """Sends the browser elsewhere, and tells nobody there where it was."""
@@ -117,11 +109,12 @@ class OidcHandler(_OidcBase):
         landing = self.query(Start).return_to
         if not is_landing(landing):
             raise wrong_fields([FieldError("return_to", "must be a path of this instance, such as /dashboard")])
-        await self.take_step()
-        begun = await sign_on.flows.begin(landing)
+        self.check_page()
         try:
-            flow = begun.flow
-            url = await sign_on.provider.sign_in_url(state=begun.state, nonce=flow.nonce, verifier=flow.verifier)
+            async with self.trying():
+                begun = await sign_on.flows.begin(landing)
+                flow = begun.flow
+                url = await sign_on.provider.sign_in_url(state=begun.state, nonce=flow.nonce, verifier=flow.verifier)
         except ProviderError as error:
             raise self.away(error) from error
         name = cookie_of(begun.state)
@@ -150,8 +143,19 @@ class OidcCallbackHandler(_OidcBase):
 
         The provider sends browsers here; each `state` is of use once, to the browser that began with it.
         """
-        sign_on, back, name = self.sign_on, self.query(ComeBack), cookie_of(self.query(ComeBack).state)
-        bucket = await self.take_step()
+        self.check_page()
+        try:
+            async with self.trying(steps=2) as tried:
+                flow, user = await self._arrive(self.sign_on, self.query(ComeBack))
+                tried.is_right = True
+        except ProviderError as error:
+            raise self.away(error) from error
+        await self.begin_session(user, "oidc")
+        self.leave_for(flow.landing)
+
+    async def _arrive(self, sign_on: SignOn, back: ComeBack) -> tuple[Flow, User]:
+        """The flow that was begun, and whose account it leads to; raises Problem, ProviderError."""
+        name = cookie_of(back.state)
         flow = await sign_on.flows.take(back.state, self.get_cookie(name, ""))
         if flow is None:
             raise Problem(HTTPStatus.UNAUTHORIZED, STALE)
@@ -162,9 +166,7 @@ class OidcCallbackHandler(_OidcBase):
             identity = await sign_on.provider.identify(
                 back.code, verifier=flow.verifier, nonce=flow.nonce, issuer=back.iss
             )
-            user = await sign_on.admit(identity, self.author_of(None))
-        except ProviderError as error:
-            raise self.away(error) from error
+            return flow, await sign_on.admit(identity, self.author_of(None))
         except TokenError as error:
             raise await self._refused(str(error)) from error
         except FactorNeededError as error:
@@ -172,10 +174,6 @@ class OidcCallbackHandler(_OidcBase):
             raise Problem(HTTPStatus.FORBIDDEN, FACTOR) from error
         except NotLetInError as error:
             raise await self._refused(error.reason, error.user) from error
-        await self.begin_session(user, "oidc")
-        for _ in ("begun", "ended"):
-            await self.services.limiter.give_back(bucket)
-        self.leave_for(flow.landing)
 
     async def _refused(self, reason: str, user: User | None = None) -> Problem:
         """What a browser is told, with a note of why in the audit log."""

@@ -41,7 +41,7 @@ REFUSALS = {
     413: "The body is too long.",
     415: "The body is declared as something else than JSON.",
     422: "Fields or parameters that cannot be used, each with its reason.",
-    429: "Too much of this key, or too many keys that are not valid from one address.",
+    429: "Too much of this key, or from one address too much without a key or with keys that are not valid.",
     500: "Something failed here; the log has it under the request's id.",
     503: "A store does not answer right now.",
 }
@@ -115,7 +115,7 @@ def _operation(path: str, method: str, handler: Any, declared: Operation, schema
 
 
 def _responses(method: str, handler: Any, declared: Operation, schemas: Schemas) -> dict[str, Json]:
-    has_rate = not handler.is_public
+    has_rate = handler.is_metered
     found = {
         str(status): _answer(status, answer, method, has_rate, schemas) for status, answer in declared.answers.items()
     }
@@ -134,6 +134,8 @@ def _following(handler: Any, declared: Operation) -> Iterable[int]:
         yield from (401, 403, 422, 429, 503)
     elif declared.query.__struct_fields__:
         yield 422
+    if handler.is_public and handler.is_metered:
+        yield 429
     if declared.body is not None:
         yield from (413, 415, 422)
     if declared.is_conditional:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, SignOn, UserBook
+from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, SignOn, Tries, UserBook
 from app.feed import Hub
 from app.limits import Limiter, Quota
 from app.links import Catalog, DomainWatch, LinkStore, PasswordHasher
@@ -35,6 +35,7 @@ class Services:
     factors: SecondFactors
     sessions: Sessions
     sign_on: SignOn | None
+    tries: Tries
     audit: AuditLog
     limiter: Limiter
     quota: Quota

@@ -1,31 +1,30 @@
 """`/api/v1/session`: signing in, who is signed in, signing out, one's own password.
 
 In: an e-mail, a password, and the code of a second factor. Out: a cookie that only the API gets (`Path=/api/v1`), never
-a redirect or a script. Tries are limited for each account and each address; neither tells whether an account exists, by
-word or by time.
-May import: accounts, agents, limits.
+a redirect or a script. Tries are limited (`app.accounts.tries`); nothing tells whether an account exists, by word or by
+time. May import: accounts, agents.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from app.accounts import User
+from app.accounts import TooManyTriesError, Try, User
 from app.agents import network_of
 from app.api.fields import shown
-from app.api.handler import COOKIE, Handler, too_many
+from app.api.handler import COOKIE, Handler
+from app.api.meter import too_many
 from app.api.operation import Answer, operation
 from app.api.problems import FieldError, Problem, wrong_fields
 from app.api.users import NewPassword, UserView, judged, user_view
-from app.limits import Bucket, Rate
 
 __all__ = [
-    "ADDRESS",
     "ELSEWHERE",
     "NONE",
     "REFUSALS",
@@ -36,8 +35,6 @@ __all__ = [
 ]
 
 PATH = "/api/v1"
-ACCOUNT = Rate(burst=10, every_s=60.0)
-ADDRESS = Rate(burst=50, every_s=10.0)
 WRONG = "The e-mail or the password is not right, or the account is disabled."
 NONE = "Nobody is signed in."
 ELSEWHERE = "A page of another origin asked."
@@ -69,21 +66,16 @@ class SessionBase(Handler):
 
     is_public = True
 
-    async def take_try(self, email: str) -> list[Bucket]:
-        """Takes a try of the account and of the address; raises Problem."""
-        name = hashlib.sha256(email.casefold().encode("utf-8", "surrogatepass")).hexdigest()
+    @asynccontextmanager
+    async def trying(self, email: str = "", *, steps: int = 1) -> AsyncIterator[Try]:
+        """A try of this address, at an account if there is an e-mail; raises Problem."""
         network = network_of(self.request.remote_ip or "")
-        buckets = [Bucket(f"login:{name}", ACCOUNT), Bucket(f"logins:{network}", ADDRESS)]
-        for bucket in buckets:
-            grant = await self.services.limiter.take(bucket)
-            if not grant.taken:
-                raise too_many("Too many have tried to sign in to this account, or from this address.", grant)
-        return buckets
-
-    async def give_back(self, buckets: list[Bucket]) -> None:
-        """A right password is no try."""
-        for bucket in buckets:
-            await self.services.limiter.give_back(bucket)
+        try:
+            async with self.services.tries.one(network, email, steps=steps) as made:
+                yield made
+        except TooManyTriesError as error:
+            detail = "Too many have tried to sign in to this account, or from this address."
+            raise too_many(detail, error.grant) from error
 
     async def begin_session(self, user: User, by: str) -> None:
         """Signs somebody in: a cookie that is HttpOnly, and Secure wherever the client's end speaks TLS."""
@@ -128,7 +120,16 @@ class SessionHandler(SessionBase):
         """
         self.check_origin_of_page(is_needed=False)
         wish = self.decode(Login)
-        buckets = await self.take_try(wish.email)
+        async with self.trying(wish.email) as tried:
+            user = await self._find(wish)
+            tried.is_right = True
+        if user.has_factor and not wish.code:  # no guess: a page asks for the code when it knows that there is one
+            raise Problem(HTTPStatus.UNAUTHORIZED, CODE, [FieldError("code", "is required")])
+        await self.begin_session(user, "password")
+        self.answer(user_view(user))
+
+    async def _find(self, wish: Login) -> User:
+        """Whose password, and code if there is one, these are; raises Problem."""
         services = self.services
         user = await services.users.named(wish.email)
         if not await judged(services.users.is_right(user, wish.password)) or user is None or user.disabled:
@@ -137,11 +138,7 @@ class SessionHandler(SessionBase):
         if user.has_factor and wish.code and not await services.factors.use(user, wish.code):
             await self.note_failure(user, by="password", reason="code")
             raise Problem(HTTPStatus.UNAUTHORIZED, CODE, [FieldError("code", "is not right, or was used")])
-        await self.give_back(buckets)
-        if user.has_factor and not wish.code:  # no guess: a page asks for the code when it knows that there is one
-            raise Problem(HTTPStatus.UNAUTHORIZED, CODE, [FieldError("code", "is required")])
-        await self.begin_session(user, "password")
-        self.answer(user_view(user))
+        return user
 
     @operation({200: Answer(UserView)}, refuses={401: NONE, 503: REFUSALS[503]}, needs_session=True)
     async def get(self) -> None:
@@ -180,10 +177,10 @@ class SessionPasswordHandler(SessionBase):
         user = await self.signed_in()
         self.check_origin_of_page(is_needed=True)
         wish = self.decode(PasswordChange)
-        buckets = await self.take_try(user.email)
-        if not await judged(self.services.users.is_right(user, wish.old)):
-            raise Problem(HTTPStatus.FORBIDDEN, "The old password is not right.")
-        await self.give_back(buckets)
+        async with self.trying(user.email) as tried:
+            if not await judged(self.services.users.is_right(user, wish.old)):
+                raise Problem(HTTPStatus.FORBIDDEN, "The old password is not right.")
+            tried.is_right = True
         if not wish.new:
             raise wrong_fields([FieldError("new", "must be 10 to 1000 characters long")])
         await judged(self.services.users.change(user.id, self.author_of(user), password=wish.new))

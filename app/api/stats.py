@@ -79,6 +79,7 @@ class _StatsHandler(Handler):
     """What both have in common: everything but whose statistics they are."""
 
     cost = 5
+    kind = "stats"
 
     async def show(self, subject: int, name: str, query: RangeQuery) -> None:
         """Answers with the statistics of a link or scope, of which a file would be called `name`."""

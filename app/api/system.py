@@ -51,9 +51,10 @@ class ReadyQuery(msgspec.Struct):
 
 
 class PublicHandler(Handler):
-    """For everyone."""
+    """For everyone, as often as they like: probes of proxies, crawlers."""
 
     is_public = True
+    is_metered = False
 
     @property
     def domain_options(self) -> DomainOptions:

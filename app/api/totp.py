@@ -96,10 +96,10 @@ class SessionTotpHandler(_TotpBase):
         """
         user = await self.owner()
         wish = self.decode(Password)
-        buckets = await self.take_try(user.email)
-        if not await self.is_password(user, wish.password):
-            raise Problem(HTTPStatus.FORBIDDEN, WRONG)
-        await self.give_back(buckets)
+        async with self.trying(user.email) as tried:
+            if not await self.is_password(user, wish.password):
+                raise Problem(HTTPStatus.FORBIDDEN, WRONG)
+            tried.is_right = True
         factor = await self.services.factors.begin(user)
         if factor is None:
             raise Problem(HTTPStatus.CONFLICT, ACTIVE)
@@ -122,11 +122,11 @@ class SessionTotpConfirmHandler(_TotpBase):
         """
         user = await self.owner()
         wish = self.decode(Code)
-        buckets = await self.take_try(user.email)
-        codes = await self.services.factors.confirm(user, wish.code, self.author_of(user))
-        if codes is None:
-            raise Problem(HTTPStatus.FORBIDDEN, WRONG)
-        await self.give_back(buckets)
+        async with self.trying(user.email) as tried:
+            codes = await self.services.factors.confirm(user, wish.code, self.author_of(user))
+            if codes is None:
+                raise Problem(HTTPStatus.FORBIDDEN, WRONG)
+            tried.is_right = True
         self.answer(RecoveryCodes(codes))
 
 
@@ -143,10 +143,10 @@ class SessionTotpDeleteHandler(_TotpBase):
         """Take one's own second factor away, by password and code."""
         user = await self.owner()
         wish = self.decode(PasswordAndCode)
-        buckets = await self.take_try(user.email)
         factors = self.services.factors
-        if not await self.is_password(user, wish.password) or not await factors.use(user, wish.code):
-            raise Problem(HTTPStatus.FORBIDDEN, WRONG)
-        await self.give_back(buckets)
+        async with self.trying(user.email) as tried:
+            if not await self.is_password(user, wish.password) or not await factors.use(user, wish.code):
+                raise Problem(HTTPStatus.FORBIDDEN, WRONG)
+            tried.is_right = True
         await factors.end(user.id, self.author_of(user))
         self.answer_nothing()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+CALL_CLASSES = ("read", "write", "batch", "stats")
 _SIZE_UNITS = {
     "": 1,
     "B": 1,
@@ -94,8 +95,12 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 def issuer(text: str) -> str:
     """As the provider spells it: it is compared character by character."""
-    parts = urlsplit(text.strip())
-    if parts.scheme not in ("https", "http") or not parts.hostname or "?" in text or "#" in text or "@" in parts.netloc:
+    try:
+        parts = urlsplit(text.strip())
+        is_whole = parts.scheme in ("https", "http") and bool(parts.hostname)
+    except ValueError:
+        is_whole = False
+    if not is_whole or set(text) & set("?#@"):
         raise ValueError("an issuer such as https://login.example.com/realms/staff")
     return text.strip()
 
@@ -132,6 +137,18 @@ def host_names(text: str) -> tuple[str, ...]:
     if words != ("*",) and not all(re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", word) for word in words):
         raise ValueError("a list of domains such as example.com, example.org, or * alone")
     return words
+
+
+def class_rates(text: str) -> Mapping[str, int]:
+    """Of classes of calls: {"write": 100} for `write=100/s`."""
+    pairs = [[part.strip() for part in word.split("=")] for word in text.split(",") if text.strip() != "off"]
+    try:
+        rates = {name: per_second(rate) for name, rate in pairs}
+    except ValueError:
+        rates = {"": None}
+    if not set(rates) <= set(CALL_CLASSES) or len(rates) < len(pairs):
+        raise ValueError(f"a list such as write=100/s, batch=5/s (of {', '.join(CALL_CLASSES)}), or off")
+    return {name: rate for name, rate in rates.items() if rate is not None}
 
 
 def per_second(text: str) -> int | None:

@@ -6,7 +6,7 @@ docs/operations.md; its text is judged by `parse`. May import: parse.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,18 @@ class Api:
         parse.per_second,
         "5000/s",
         "API requests of a key, over all nodes, ten seconds' worth at once; statistics cost 5, a batch 10; or off",
+    )
+    class_rates: Mapping[str, int] = setting(
+        "BOLTLINK_CLASS_RATES",
+        parse.class_rates,
+        "write=2500/s, batch=250/s, stats=500/s",
+        "further limits of a key, for its calls of a class: read, write, batch, stats; or off",
+    )
+    anonymous_rate: int | None = setting(
+        "BOLTLINK_ANONYMOUS_RATE",
+        parse.per_second,
+        "20/s",
+        "API requests without a key, of an address over all nodes, ten seconds' worth at once; or off",
     )
     cors_origins: tuple[str, ...] = setting(
         "BOLTLINK_CORS_ORIGINS",

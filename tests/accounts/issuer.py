@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
@@ -28,6 +29,12 @@ __all__ = ["CLIENT", "SECRET", "Issuer", "run_issuer"]
 CLIENT = "bolt+link&client"  # what must be encoded before Basic is made of it
 SECRET = "s:e&c+r%t"
 Json = dict[str, Any]
+
+
+@cache
+def _rsa_key(number: int) -> rsa.RSAPrivateKey:
+    """The n-th key of any provider; to make one takes a fifth of a second."""
+    return rsa.generate_private_key(65537, 2048)
 
 
 class Issuer:
@@ -46,6 +53,7 @@ class Issuer:
         self.asked: list[str] = []
         self.codes: dict[str, Json] = {}
         self.kid = ""
+        self._made = 0
         self.key: Any = None
         self.keys: list[Json] = []
         self.make_key()
@@ -54,7 +62,8 @@ class Issuer:
         """Signs with a new key from now on; the old ones are gone from its JWKS."""
         self.kid = secrets.token_hex(4)
         if kind == "RSA":
-            self.key = rsa.generate_private_key(65537, 2048)
+            self.key = _rsa_key(self._made)
+            self._made += 1
             public = RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         else:
             self.key = ec.generate_private_key(ec.SECP256R1())

@@ -13,7 +13,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from app.accounts import INDEXES as ACCOUNT_INDEXES
-from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, UserBook, make_sign_on
+from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, Tries, UserBook, make_sign_on
 from app.api import Services, make_application
 from app.feed import Hub
 from app.limits import Buckets, Limiter, Quota
@@ -100,6 +100,7 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
         factors=SecondFactors(database, audit, now_s=time.time, token_bytes=secrets.token_bytes),
         sessions=sessions,
         sign_on=make_sign_on(read, stores.redis, users),
+        tries=Tries(limiter, stores.redis),
         audit=audit,
         keys=KeyRing(database, audit, monotonic=time.monotonic, now_s=lambda: int(time.time())),
         limiter=limiter,

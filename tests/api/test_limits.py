@@ -1,4 +1,4 @@
-"""What a key may do, and addresses that guess keys."""
+"""What a key may do, at all and of a class; addresses without a key, and those that guess keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import Stores
 
 def test_a_key_has_its_rate_and_is_told_what_is_left(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
-        services = make_services(stores, BOLTLINK_API_RATE="2/s")  # 20 at once
+        services = make_services(stores, BOLTLINK_API_RATE="2/s", BOLTLINK_CLASS_RATES="off")  # 20 at once
         await services.keys.add(ADMIN_KEY, "admin")
         other = "blk_another-key-of-the-tests"
         await services.keys.add(other, "other")
@@ -42,14 +42,68 @@ def test_a_key_has_its_rate_and_is_told_what_is_left(with_stores: With) -> None:
     with_stores(scenario)
 
 
-def test_without_a_rate_nothing_is_counted(with_stores: With) -> None:
+def test_a_class_has_a_rate_of_its_own_and_leaves_a_key_the_others(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
-        services = make_services(stores, BOLTLINK_API_RATE="off")
+        services = make_services(stores, BOLTLINK_CLASS_RATES="write=1/s, batch=1/s", BOLTLINK_API_RATE="50/s")
         await services.keys.add(ADMIN_KEY, "admin")
         async with serve(stores, services) as api:
-            answer = await api.client.get("/api/v1/keys")
-            assert answer.status_code == 200
-            assert "RateLimit" not in answer.headers
+            link = {"target": "https://a.example/"}
+            for left in range(9, -1, -1):
+                made = await api.client.post("/api/v1/links", json=link)
+                assert made.status_code == 201
+                assert made.headers["RateLimit-Policy"] == '"write";q=10;w=10, "key";q=500;w=10'
+                assert made.headers["RateLimit"].startswith(f'"write";r={left};t={10 - left}, "key";r=4')
+            refused = await api.client.post("/api/v1/links", json=link)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+            assert refused.headers["RateLimit"].startswith('"write";r=0;t=10')
+            assert '"key"' not in refused.headers["RateLimit"], "nothing was taken of it"
+            assert "write" in refused.json()["detail"]
+            assert (await api.client.post("/api/v1/links/batch", json={"links": [link]})).status_code == 200
+            shown = await api.client.get("/api/v1/links")
+            assert (shown.status_code, shown.headers["RateLimit-Policy"]) == (200, '"key";q=500;w=10')
+            assert (await api.client.get("/api/v1/stats")).status_code == 200
+            other = "blk_another-key-of-the-tests"
+            await services.keys.add(other, "other")
+            headers = {"Authorization": f"Bearer {other}"}
+            assert (await api.client.post("/api/v1/links", json=link, headers=headers)).status_code == 201
+
+    with_stores(scenario)
+
+
+def test_an_address_without_a_key_may_call_so_often_and_keys_are_not_touched(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        services = make_services(stores, BOLTLINK_ANONYMOUS_RATE="1/s")
+        await services.keys.add(ADMIN_KEY, "admin")
+        async with serve(stores, services) as api:
+            stranger = {"Authorization": ""}
+            first = await api.client.get("/api/v1/openapi.json", headers=stranger)
+            assert first.headers["RateLimit-Policy"] == '"address";q=10;w=10'
+            assert first.headers["RateLimit"].startswith('"address";r=9;t=1')
+            paths = ("/docs", "/api/v1/session", "/api/v1/links", "/api/v1/openapi.json")
+            answers = [await api.client.get(path, headers=stranger) for path in paths * 3]
+            assert [answer.status_code for answer in answers[:9]] == [200, 401, 401, 200] * 2 + [200]
+            assert {answer.status_code for answer in answers[9:]} == {429}
+            assert answers[-1].headers["Retry-After"] == "1"
+            assert answers[-1].headers["RateLimit"].startswith('"address";r=0;t=')
+            login = await api.client.post("/api/v1/session", json={"email": "a", "password": "b"}, headers=stranger)
+            assert login.status_code == 429
+            assert (await api.client.get("/api/v1/links")).status_code == 200
+            for path in ("/health", "/ready", "/robots.txt", "/") * 5:
+                assert (await api.client.get(path, headers=stranger)).status_code == 200
+
+    with_stores(scenario)
+
+
+def test_without_a_rate_nothing_is_counted(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        rates = ("API_RATE", "CLASS_RATES", "ANONYMOUS_RATE")
+        services = make_services(stores, None, **{f"BOLTLINK_{name}": "off" for name in rates})
+        await services.keys.add(ADMIN_KEY, "admin")
+        async with serve(stores, services) as api:
+            for path in ("/api/v1/keys", "/api/v1/stats", "/docs"):
+                answer = await api.client.get(path)
+                assert answer.status_code == 200
+                assert "RateLimit" not in answer.headers
             assert [key async for key in stores.redis.scan_iter("rl:*")] == []
 
     with_stores(scenario)

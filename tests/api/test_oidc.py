@@ -242,9 +242,15 @@ def _hmac_by_public_key(issuer: Issuer, alg: str = "HS256") -> Callable[[Json], 
     return forge
 
 
-def _by_a_stranger(claims: Json) -> str:
-    stranger = Issuer("")
-    return stranger.sign(claims)
+def _by_a_stranger(issuer: Issuer) -> Callable[[Json], str]:
+    """Signed with another key that is given the name of the right one."""
+
+    def forge(claims: Json) -> str:
+        stranger = Issuer("")
+        stranger.make_key()
+        return stranger.sign(claims, kid=issuer.kid)
+
+    return forge
 
 
 def _changed_after(issuer: Issuer) -> Callable[[Json], str]:
@@ -301,7 +307,7 @@ FORGED: dict[str, Callable[[Issuer], Callable[[Json], str]]] = {
     "none": lambda issuer: _no_signature,
     "HS256": _hmac_by_public_key,
     "RS256 by HMAC": lambda issuer: _hmac_by_public_key(issuer, "RS256"),
-    "stranger": lambda issuer: _by_a_stranger,
+    "stranger": _by_a_stranger,
     "changed": _changed_after,
     "crit": lambda issuer: lambda claims: issuer.sign(claims, crit=["exp"]),
     "key within": lambda issuer: lambda claims: issuer.sign(claims, kid="x", jwk=issuer.keys[0], jku=issuer.url),

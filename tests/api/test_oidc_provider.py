@@ -114,6 +114,18 @@ def test_a_key_is_of_use_for_what_it_is_for(with_stores: With, about: dict[str, 
     with_stores(scenario)
 
 
+@pytest.mark.parametrize("about", [{"n": "!"}, {"n": ""}, {"n": "AQAB"}, {"e": "AA"}, {"n": "%" * 9}])
+def test_a_key_that_is_none_is_no_key(with_stores: With, about: dict[str, str]) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with signing_in(stores) as (api, issuer):
+            await make_user(api)
+            issuer.make_key("RSA", **about)
+            assert (await Browser(api).sign_in(issuer)).status_code == 401
+            assert len(await failures(stores)) == 1
+
+    with_stores(scenario)
+
+
 def test_an_email_that_the_token_leaves_out_is_asked_for(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         async with signing_in(stores) as (api, issuer):
@@ -221,6 +233,7 @@ def test_a_provider_that_fails_is_said_to_and_heals(with_stores: With, case: str
             assert failed == (503, "5")
             assert reason in logs[0]["reason"]
             assert SECRET not in str(logs)
+            assert len(logs[0]["reason"]) <= 300
             assert COOKIE not in browser.cookies
 
     with_stores(scenario)
@@ -235,6 +248,7 @@ async def _until_refused(browser: Browser, issuer: Issuer) -> tuple[int, str]:
 
 
 DESCRIBED: list[tuple[dict[str, str], str]] = [
+    ({"issuer": "x" * 10_000}, "calls itself 'xxxx"),
     ({"issuer": "https://evil.example"}, "calls itself 'https://evil.example'"),
     ({"token_endpoint": "http://192.0.2.1/token"}, "must be https"),
     ({"jwks_uri": "http://localhost.evil.example/keys"}, "must be https"),
@@ -298,7 +312,7 @@ def test_where_there_is_no_provider_there_is_nothing(with_stores: With, missing:
 
 def test_neither_step_is_for_frames_and_both_are_limited_for_an_address(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
-        async with signing_in(stores) as (api, issuer):
+        async with signing_in(stores, BOLTLINK_ANONYMOUS_RATE="off") as (api, issuer):
             await make_user(api)
             browser = Browser(api)
             framed = await browser.get(START, **{"Sec-Fetch-Dest": "iframe"})

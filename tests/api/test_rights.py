@@ -142,7 +142,8 @@ def test_every_method_of_every_route_stands_in_the_table_and_names_its_right() -
 
 def test_every_kind_of_caller_is_answered_as_the_table_says(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
-        async with serve(stores, BOLTLINK_DELETED_KEPT="0", BOLTLINK_API_RATE="off") as api:
+        rates = {"BOLTLINK_API_RATE": "off", "BOLTLINK_ANONYMOUS_RATE": "off"}
+        async with serve(stores, None, BOLTLINK_DELETED_KEPT="0", **rates) as api:
             headers = await make_keys(api)
             found: dict[str, str] = {}
             for row in EXPECTED:
@@ -313,7 +314,6 @@ def test_rights_of_a_new_key_are_those_that_were_wished_and_never_outlive_the_ma
                 assert answer.json()["errors"][0]["field"] == "expires_at", wish
             sooner = {"name": "sooner", "expires_at": "2098-01-01T00:00:00Z"}
             assert (await api.client.post("/api/v1/keys", json=sooner, headers=headers)).status_code == 201
-            wrong: tuple[dict[str, Any], ...] = (
             user = {"email": "ben@example.com", "role": "admin", "password": "correct horse battery"}
             assert (await api.client.post("/api/v1/users", json=user, headers=headers)).status_code == 403
             admin = f"/api/v1/users/{(await api.client.post('/api/v1/users', json=user)).json()['id']}"
@@ -324,6 +324,7 @@ def test_rights_of_a_new_key_are_those_that_were_wished_and_never_outlive_the_ma
             for path, change in ((one, {"role": "admin"}), (admin, {"password": "another long one"})):
                 assert (await api.client.patch(path, json=change, headers=headers)).status_code == 403, change
             assert (await api.client.patch(one, json={"role": "viewer"}, headers=headers)).status_code == 200
+            wrong: tuple[dict[str, Any], ...] = (
                 {"scopes": []},
                 {"scopes": ["root"]},
                 {"scopes": ["admin"], "own": True},

@@ -30,7 +30,7 @@ def test_the_api_does_what_it_describes_and_nothing_else(
     monkeypatch.setattr(handler, "FAILURES", Rate(burst=100_000, every_s=0.001))
 
     async def scenario(stores: Stores) -> None:
-        async with serve(stores) as api:
+        async with serve(stores, BOLTLINK_ANONYMOUS_RATE="off") as api:
             found = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG)),
                 *("run", f"{api.client.base_url}/api/v1/openapi.json", "--checks", "all", "--seed", "20261125"),
