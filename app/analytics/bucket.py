@@ -85,7 +85,7 @@ class Delta:
         minutes: clicks by minute of the day.
         profiles: clicks by what belongs together, the keys of PROFILE; one count for each click instead of five.
         dims: clicks by dimension and key; only what was seen, and not what `profiles` counts.
-        visitors: ids of 8 bytes, repeated or not.
+        visitors: ids of 8 bytes, one behind the other, repeated or not.
     """
 
     __slots__ = ("dims", "minutes", "profiles", "visitors", *TALLIES)
@@ -101,7 +101,7 @@ class Delta:
         self.minutes: dict[int, int] = {}
         self.profiles: dict[tuple[str, ...], int] = {}
         self.dims: _Dims = {}
-        self.visitors: list[bytes] = []
+        self.visitors = bytearray()
 
 
 class Bucket:
@@ -163,7 +163,7 @@ class Bucket:
                 add_profiles(dims, delta.profiles)
             self._dims = _pack_dims(dims)
         if delta.visitors:
-            self.visitors = add_visitors(self.visitors, memoryview(b"".join(delta.visitors)).cast("q"))
+            self.visitors = add_visitors(self.visitors, memoryview(delta.visitors).cast("q"))
 
     def unite(self, other: Bucket, *, minute_offset: int = 0, minute_step: int = 1) -> None:
         """Counts another bucket in: of another node, or of a day into its month.

@@ -45,7 +45,8 @@ from app.journal import NO_LINK, REDIRECT_GET, Outcome, RawRecord
 
 __all__ = ["BUCKETS_MAX", "Batch", "Folding"]
 
-BUCKETS_MAX = 6_000  # of one transaction
+BUCKETS_MAX = 6_000  # of one transaction; twice as many when their clicks share them
+SHARED = 2  # clicks for each bucket, from which more of them in a batch cost less
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 PEERS_MAX = 1_024  # in each generation: whether they are proxies
@@ -130,8 +131,8 @@ class Folding:
             begin: index of the first record to fold.
 
         Returns:
-            The index of the first record that was not folded: there were `buckets_max` buckets and it needs another, or
-            the salt of its day is missing (`batch.missing_salt`).
+            The index of the first record that was not folded: there were `buckets_max` buckets (twice as many, if they
+            are shared) and it needs another, or the salt of its day is missing (`batch.missing_salt`).
         """
         batch.missing_salt = None
         day, first_ms, behind_ms = -1, 0, 0
@@ -150,7 +151,8 @@ class Folding:
                 ids = blake2s(key=salts[day], digest_size=8)
             delta = links.get(link)
             if delta is None:
-                if batch.buckets >= buckets_max:
+                clicks = batch.records + index - begin
+                if batch.buckets >= buckets_max * (2 if clicks >= SHARED * batch.buckets else 1):
                     break
                 batch.buckets += 1
                 delta = links[link] = Delta()
@@ -214,7 +216,7 @@ class Folding:
         delta.profiles[keys] = delta.profiles.get(keys, 0) + 1
         visitor = ids.copy()
         visitor.update(address + traits.agent)
-        delta.visitors.append(visitor.digest())
+        delta.visitors += visitor.digest()
         if variant:
             _add(delta.dims, "variant", str(variant))
         if self._countries.is_known or claimed:

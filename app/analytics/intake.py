@@ -28,7 +28,7 @@ from app.observe import get_logger
 
 __all__ = ["Gathered", "Intake"]
 
-RECORDS_MAX = 50_000  # of one batch: half a second of folding, 5 MB of visitors' ids
+RECORDS_MAX = 100_000  # of one batch: half a second of folding, 1 MB of visitors' ids
 GIVE_UP_S = 60.0  # at most one source is given up in this time: two nodes that share everything must not race in it
 
 

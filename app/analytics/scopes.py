@@ -102,7 +102,7 @@ def add_delta(into: Delta, part: Delta) -> None:
             continue
         if isinstance(value, int):
             setattr(into, name, getattr(into, name) + value)
-        elif isinstance(value, list):
+        elif isinstance(value, bytearray):
             getattr(into, name).extend(value)
         else:
             _add_counts(getattr(into, name), value)

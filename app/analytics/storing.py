@@ -24,7 +24,7 @@ from app.stores import Database, LostRaceError, Trace, transaction
 __all__ = ["CHECKPOINTS", "Move", "RefusedError", "Storing", "Write"]
 
 CHECKPOINTS = "checkpoints"
-COMMAND_BYTES_MAX = 8 * 1024 * 1024  # of documents in one command; MongoDB takes 16
+COMMAND_BYTES_MAX = 2 * 1024 * 1024  # of documents in one command: it is in memory as objects and as BSON
 _DUPLICATE_KEY = 11000
 #: Commands that fail for these reasons fail whatever the document is: no right, no transactions, no time, no disk.
 _NOT_THE_DOCUMENT = frozenset({None, 13, 18, 20, 26, 50, 59, 8000, 14031})

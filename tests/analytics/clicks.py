@@ -43,7 +43,7 @@ def delta_of(minutes: Iterable[int], *, browser: str = "Firefox") -> Delta:
     for minute in minutes:
         delta.clicks += 1
         delta.minutes[minute] = delta.minutes.get(minute, 0) + 1
-        delta.visitors.append((delta.clicks * 7_919 + minute).to_bytes(8, "little"))
+        delta.visitors += (delta.clicks * 7_919 + minute).to_bytes(8, "little")
     delta.dims["browser"] = {browser: delta.clicks}
     delta.bots = 1
     return delta

@@ -32,7 +32,7 @@ def delta_of(dims: dict[str, dict[str, int]], minutes: dict[int, int] | None = N
     delta.dims = dims
     delta.minutes = minutes or {}
     delta.clicks = sum(delta.minutes.values())
-    delta.visitors = [number.to_bytes(8, "little") for number in range(visitors)]
+    delta.visitors = bytearray(b"".join(number.to_bytes(8, "little") for number in range(visitors)))
     return delta
 
 
@@ -43,7 +43,9 @@ def buckets(draw: st.DrawFn) -> Bucket:
         setattr(bucket, name, draw(st.integers(0, 3)))
     bucket.minutes = draw(st.dictionaries(st.integers(0, 1439), st.integers(1, 9), max_size=5))
     delta = delta_of({name: draw(keys) for name in draw(st.sets(st.sampled_from(DIMENSIONS), max_size=3))})
-    delta.visitors = draw(st.lists(st.sampled_from([bytes(8), b"visitor1", b"visitor2"]), max_size=10))
+    delta.visitors = bytearray().join(
+        draw(st.lists(st.sampled_from([bytes(8), b"visitor1", b"visitor2"]), max_size=10))
+    )
     bucket.add(delta)
     return bucket
 

@@ -75,7 +75,7 @@ def dims_of(delta: Delta) -> dict[str, dict[str, int]]:
 def test_a_person_counts_with_what_the_head_says() -> None:
     fields = (b"User-Agent: " + FIREFOX, b"Referer: https://News.Example:8443/x?y", b"Accept-Language: de-DE,de;q=0.9")
     delta = folded(record(*fields, variant=2))
-    assert (delta.clicks, delta.minutes, len(delta.visitors)) == (1, {720: 1}, 1)
+    assert (delta.clicks, delta.minutes, len(delta.visitors)) == (1, {720: 1}, 8)
     assert dims_of(delta) == {
         "referrer": {"news.example": 1},
         "device": {"desktop": 1},
@@ -96,7 +96,7 @@ def test_bots_previews_prefetches_and_heads_are_no_clicks() -> None:
         record(b"User-Agent: " + FIREFOX, flags=REDIRECT_HEAD),
     )
     assert (delta.clicks, delta.bots, delta.previews, delta.prefetches, delta.heads) == (0, 1, 1, 3, 1)
-    assert (delta.minutes, delta.visitors) == ({}, [])
+    assert (delta.minutes, delta.visitors) == ({}, b"")
     assert dims_of(delta) == {"bot": {"Googlebot": 1, "Slackbot": 1}}
 
 
@@ -126,7 +126,7 @@ def test_link_variant_and_outcome_come_from_the_record_not_from_the_path() -> No
 def test_what_did_not_lead_on_is_a_miss_of_its_link_and_no_click() -> None:
     records = [record(flags=NOT_FOUND), record(flags=GONE), record(flags=GONE)]
     delta = folded(*records, record(flags=flags_of(Outcome.UNAVAILABLE, is_head=False)))
-    assert (delta.clicks, delta.misses, delta.visitors) == (0, 3, [])
+    assert (delta.clicks, delta.misses, delta.visitors) == (0, 3, b"")
 
 
 def test_what_could_not_be_known_is_in_no_bucket() -> None:
@@ -162,6 +162,13 @@ def test_a_batch_is_cut_where_the_next_bucket_would_be_too_many() -> None:
     rest = Batch()
     assert FOLDING.add(rest, records, SALTS, begin=3, buckets_max=2) == 5
     assert {key: delta.clicks for key, delta in rest.deltas.items()} == {(3, DAY): 1, (1, DAY): 1}
+
+
+def test_a_batch_whose_clicks_share_buckets_may_have_twice_as_many() -> None:
+    records = [record(link=link.to_bytes(8, "big")) for link in (1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5)]
+    batch = Batch()
+    assert FOLDING.add(batch, records, SALTS, buckets_max=2) == 10
+    assert (batch.records, batch.buckets) == (10, 4)
 
 
 def test_folding_stops_where_a_days_salt_is_missing_and_goes_on_with_it() -> None:
@@ -210,7 +217,7 @@ def test_a_visitor_is_an_address_and_an_agent_on_one_day() -> None:
 
 
 def test_a_visitor_id_says_nothing_without_the_salt() -> None:
-    def ids(salt: bytes) -> list[bytes]:
+    def ids(salt: bytes) -> bytearray:
         batch = Batch()
         FOLDING.add(batch, [record()], {DAY: salt})
         return batch.deltas[7, DAY].visitors

@@ -24,8 +24,6 @@ from tests.conftest import Engines, wait_for
 from tests.system.conftest import Tree
 from tests.system.test_coherence import settings_of
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
-
 T = TypeVar("T")
 TARGET = "https://www.rfc-editor.org/rfc/rfc9110.html"
 NEEDED = SCHEMA_VERSION + 7
@@ -35,6 +33,9 @@ KILLS = 3
 CHUNK = 20_000
 PROGRAMS = ("web_0", "web_1", "aggregator", "announcer", "rollup")
 LINKS_COUNT = int(os.environ.get("MIGRATED_LINKS", "12000"))  # more by hand
+LIMIT_S = 300 + LINKS_COUNT // 500
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(3 * LIMIT_S)]
 
 
 def with_database(url: str, work: Callable[[Database], Awaitable[T]]) -> T:
@@ -154,11 +155,11 @@ def migrate_while_killed(tree: Tree, count: int) -> None:
         with_database(url, lambda database: make_old_links(database, count))
         traffic.start()
         for kill in range(KILLS):
-            wait_for(lambda: row().get("changed", 0) >= count * (kill + 1) // (KILLS + 2), limit_s=600)  # noqa: B023
+            wait_for(lambda: row().get("changed", 0) >= count * (kill + 1) // (KILLS + 2), limit_s=LIMIT_S)  # noqa: B023
             assert left() > 0, "the migration was over before it was killed"
             os.kill(tree.pids()["rollup"], signal.SIGKILL)
-        wait_for(lambda: left() == 0, limit_s=600, step_s=0.2)
-        wait_for(lambda: "position" not in row())
+        wait_for(lambda: "position" not in row(), limit_s=LIMIT_S)
+        assert left() == 0
     finally:
         if traffic.is_alive():
             traffic.end()
