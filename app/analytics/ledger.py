@@ -57,7 +57,7 @@ INDEXES = {
     ],
 }
 REV_BITS = 48  # of a new document's first rev
-KNOWN_BYTES_MAX = 28 * 1024 * 1024  # of buckets in memory: 50,000 small ones
+KNOWN_BYTES_MAX = 40 * 1024 * 1024  # of buckets in memory: 70,000 small ones
 BATCH_BYTES_MAX = 16 * 1024 * 1024  # of one batch's buckets, of which two are in memory at a time
 STEP_BUCKETS = 250  # between two turns of the loop, so that the commit of the batch before goes on: 10 ms
 REFUSED_MAX = 20  # of one batch; more is no matter of single buckets

@@ -26,7 +26,7 @@ __all__ = ["ALL", "CLICKS_SUM", "ScopeBook", "add_delta", "scope_id", "sum_docum
 
 CLICKS_SUM = "clicks_sum"
 REMEMBERED_S = 60.0
-KNOWN_MAX = 100_000  # links whose scopes are remembered, 20 MB; then all are forgotten
+KNOWN_MAX = 100_000  # links whose scopes are remembered, 14 MB; then all are forgotten
 _SIGN = 1 << 63
 _Scopes = tuple[int, ...]
 
@@ -76,7 +76,10 @@ class ScopeBook:
             fresh = dict.fromkeys(unknown, (ALL,)) | await self._read(unknown)
             if len(self._known) + len(fresh) > KNOWN_MAX:
                 self._known.clear()
-            self._known |= {link: (now_s + REMEMBERED_S, scopes) for link, scopes in fresh.items()}
+            until_s = now_s + REMEMBERED_S
+            shared: dict[_Scopes, tuple[float, _Scopes]] = {}
+            for link, scopes in fresh.items():
+                self._known[link] = shared.setdefault(scopes, (until_s, scopes))
             found |= fresh
         return found
 
