@@ -96,7 +96,7 @@ def test_bots_previews_prefetches_and_heads_are_no_clicks() -> None:
         record(b"User-Agent: " + FIREFOX, flags=REDIRECT_HEAD),
     )
     assert (delta.clicks, delta.bots, delta.previews, delta.prefetches, delta.heads) == (0, 1, 1, 3, 1)
-    assert (delta.minutes, delta.visitors) == ({}, b"")
+    assert (delta.minutes, delta.visitors) == ({}, bytearray())
     assert dims_of(delta) == {"bot": {"Googlebot": 1, "Slackbot": 1}}
 
 
@@ -126,7 +126,7 @@ def test_link_variant_and_outcome_come_from_the_record_not_from_the_path() -> No
 def test_what_did_not_lead_on_is_a_miss_of_its_link_and_no_click() -> None:
     records = [record(flags=NOT_FOUND), record(flags=GONE), record(flags=GONE)]
     delta = folded(*records, record(flags=flags_of(Outcome.UNAVAILABLE, is_head=False)))
-    assert (delta.clicks, delta.misses, delta.visitors) == (0, 3, b"")
+    assert (delta.clicks, delta.misses, delta.visitors) == (0, 3, bytearray())
 
 
 def test_what_could_not_be_known_is_in_no_bucket() -> None:
