@@ -7,6 +7,8 @@ In: an account's e-mail, as typed, and the network that a try comes from. Out: w
     login:ACCOUNT           ACCOUNT: guesses of many at one account. Empty, it stops only networks from which nobody has
                             signed in to this account within KNOWN_S: its owner is not locked out by others
     k:ACCOUNT:NETWORK       that somebody has
+    begins:NETWORK          BEGINS: those who set out for the identity provider: no guess, and an office does it in one
+                            minute, but each leaves a flow in Redis for ten
 
 ACCOUNT stands for the SHA-256 of the folded e-mail, whether there is such an account or not. A right password gives its
 try back, and so does a try that a store or the identity provider did not let end.
@@ -33,6 +35,7 @@ __all__ = ["TooManyTriesError", "Tries", "Try"]
 BOTH = Rate(burst=10, every_s=60.0)
 ADDRESS = Rate(burst=50, every_s=10.0)
 ACCOUNT = Rate(burst=100, every_s=60.0)  # 1,500 guesses a day, of any number of addresses
+BEGINS = Rate(burst=200, every_s=2.0)  # 500 flows at most, 150 KB
 KNOWN_S = 30 * 86_400
 KNOWN = "k:"
 
@@ -59,12 +62,8 @@ class Tries:
         self._client = client
 
     @asynccontextmanager
-    async def one(self, network: str, email: str = "", *, steps: int = 1) -> AsyncIterator[Try]:
-        """A try from a network, at an account if there is an e-mail; raises TooManyTriesError.
-
-        Args:
-            steps: tries that a right one gives back: its own, and those that led to it.
-        """
+    async def one(self, network: str, email: str = "") -> AsyncIterator[Try]:
+        """A try from a network, at an account if there is an e-mail; raises TooManyTriesError."""
         account = hashlib.sha256(fold_email(email).encode("utf-8", "surrogatepass")).hexdigest() if email else ""
         taken = await self._take(network, account)
         made = Try()
@@ -74,9 +73,15 @@ class Tries:
             await self._give_back(taken)
             raise
         if made.is_right:
-            await self._give_back(taken * steps)
+            await self._give_back(taken)
             if account:
                 await self._remember(account, network)
+
+    async def begin(self, network: str) -> None:
+        """Somebody sets out for the identity provider, from a network; raises TooManyTriesError."""
+        grant = await self._limiter.take(Bucket(f"begins:{network}", BEGINS))
+        if not grant.taken:
+            raise TooManyTriesError(grant)
 
     async def _take(self, network: str, account: str) -> list[Bucket]:
         buckets = [Bucket(f"logins:{network}", ADDRESS)]

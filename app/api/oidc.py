@@ -7,7 +7,7 @@ and a page of this origin.
     GET /session/oidc/callback    state and cookie -> the flow, once; code -> ID token -> e-mail -> user -> session
 
 Whoever comes back without the cookie that this browser got is refused, so nobody can be signed in as somebody else by a
-URL that they follow. Both steps are tries of the address, and a success gives both back.
+URL that they follow. To come back is a try of the address, which a success gives back; to set out has its own limit.
 May import: accounts, observe.
 """
 
@@ -21,8 +21,19 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from app.accounts import FLOW_S, FactorNeededError, Flow, NotLetInError, ProviderError, SignOn, TokenError, User
+from app.accounts import (
+    FLOW_S,
+    FactorNeededError,
+    Flow,
+    NotLetInError,
+    ProviderError,
+    SignOn,
+    TokenError,
+    TooManyTriesError,
+    User,
+)
 from app.api.fields import shown
+from app.api.meter import too_many
 from app.api.operation import Answer, operation
 from app.api.problems import FieldError, Problem, wrong_fields
 from app.api.session import REFUSALS, SessionBase
@@ -111,10 +122,12 @@ class OidcHandler(_OidcBase):
             raise wrong_fields([FieldError("return_to", "must be a path of this instance, such as /dashboard")])
         self.check_page()
         try:
-            async with self.trying():
-                begun = await sign_on.flows.begin(landing)
-                flow = begun.flow
-                url = await sign_on.provider.sign_in_url(state=begun.state, nonce=flow.nonce, verifier=flow.verifier)
+            await self.services.tries.begin(self.network)
+            begun = await sign_on.flows.begin(landing)
+            flow = begun.flow
+            url = await sign_on.provider.sign_in_url(state=begun.state, nonce=flow.nonce, verifier=flow.verifier)
+        except TooManyTriesError as error:
+            raise too_many("Too many have begun to sign in from this address.", error.grant) from error
         except ProviderError as error:
             raise self.away(error) from error
         name = cookie_of(begun.state)
@@ -145,7 +158,7 @@ class OidcCallbackHandler(_OidcBase):
         """
         self.check_page()
         try:
-            async with self.trying(steps=2) as tried:
+            async with self.trying() as tried:
                 flow, user = await self._arrive(self.sign_on, self.query(ComeBack))
                 tried.is_right = True
         except ProviderError as error:

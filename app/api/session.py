@@ -67,11 +67,10 @@ class SessionBase(Handler):
     is_public = True
 
     @asynccontextmanager
-    async def trying(self, email: str = "", *, steps: int = 1) -> AsyncIterator[Try]:
+    async def trying(self, email: str = "") -> AsyncIterator[Try]:
         """A try of this address, at an account if there is an e-mail; raises Problem."""
-        network = network_of(self.request.remote_ip or "")
         try:
-            async with self.services.tries.one(network, email, steps=steps) as made:
+            async with self.services.tries.one(self.network, email) as made:
                 yield made
         except TooManyTriesError as error:
             detail = "Too many have tried to sign in to this account, or from this address."
@@ -90,6 +89,11 @@ class SessionBase(Handler):
         """Has the audit log say that somebody was not let in."""
         audit = self.services.audit
         await audit.add(audit.note(self.author_of(None), "login.failed", _subject(user), new=why))
+
+    @property
+    def network(self) -> str:
+        """Where tries are counted for."""
+        return network_of(self.request.remote_ip or "")
 
     @property
     def is_tls(self) -> bool:

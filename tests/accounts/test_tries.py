@@ -8,7 +8,7 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from app.accounts import ProviderError, TooManyTriesError, Tries
-from app.accounts.tries import ACCOUNT, ADDRESS, BOTH
+from app.accounts.tries import ACCOUNT, ADDRESS, BEGINS, BOTH
 from app.limits import Buckets, Limiter
 from app.stores import Breaker, open_redis
 from tests.api.service import With
@@ -79,14 +79,15 @@ def test_right_tries_and_those_that_a_store_ended_are_given_back(with_stores: Wi
     with_stores(scenario)
 
 
-def test_a_right_try_gives_back_those_that_led_to_it(with_stores: With) -> None:
+def test_an_office_sets_out_at_once_and_nobody_fills_redis(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         tries = tries_of(stores)
-        for _ in range(ADDRESS.burst):
-            async with tries.one("192.0.2.1"):
-                pass
-            async with tries.one("192.0.2.1", steps=2) as made:
-                made.is_right = True
+        for _ in range(BEGINS.burst):
+            await tries.begin("192.0.2.1")
+        with pytest.raises(TooManyTriesError):
+            await tries.begin("192.0.2.1")
+        await tries.begin("192.0.2.2")
+        assert await make(tries, "192.0.2.1"), "to set out is no guess"
 
     with_stores(scenario)
 
