@@ -41,6 +41,8 @@ STEP_S = 0.05
 FOLLOW_STEP_S = 0.2
 STOP_LIMIT_S = 150.0  # the sum of what each group may take
 LEFTOVER_S = 10.0  # what a killed supervisord left behind is draining, and may still hold the ports
+WORDS_LINES_MAX = 5  # of what supervisord said last, among which its reason is looked for
+WORDS_MAX = 500  # characters of it that are shown
 DEATHS_MAX = 3  # a program that dies so often before it answers will not answer
 
 
@@ -175,14 +177,25 @@ def _wait(
 ) -> None:
     while not fact():
         if supervisor.poll() is not None:
-            said = last_lines(tree.logs / "supervisord.err", 1) or last_lines(tree.logs / "supervisord.log", 1)
-            raise CliError(f"supervisord ended: {said[0] if said else f'exit status {supervisor.returncode}'}")
+            raise CliError(f"supervisord ended: {_last_words(tree) or f'exit status {supervisor.returncode}'}")
         watch.check()
         if time.monotonic() > deadline:
             states = {name: tree.ready(name) for name in tree.web_names}
             waiting = "; ".join(f"{name} {why}" for name, (is_ready, why) in states.items() if not is_ready)
             raise CliError(f"not ready within {READY_LIMIT_S:.0f} s: {waiting}")
         time.sleep(STEP_S)
+
+
+def _last_words(tree: Tree) -> str:
+    """Why supervisord ended, as it said itself; "" when it said nothing.
+
+    What it does not accept it says on stderr, with an advice below that helps nobody: its command line is ours.
+    """
+    for name in ("supervisord.err", "supervisord.log"):
+        lines = last_lines(tree.logs / name, WORDS_LINES_MAX)
+        if said := [line for line in lines if line.strip() and not line.startswith("For help, use ")]:
+            return said[-1].removeprefix("Error: ")[:WORDS_MAX]
+    return ""
 
 
 class _Watch:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from app.settings import Settings
 from app.tree import Tree as Control
 from tests.conftest import wait_for
-from tests.system.conftest import Tree, is_alive
+from tests.system.conftest import COMMAND_S, Tree, is_alive
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -164,6 +165,14 @@ def test_engine_that_dies_at_start_is_one_line_with_its_last_words(tree: Tree) -
     engine.chmod(0o700)
     done = tree.command("up", "--detach", BOLTLINK_MONGOD=str(engine))
     assert_refused(tree, done.returncode, done.stderr, "mongod", "no disk here")
+
+
+def test_supervisord_that_does_not_start_is_one_line_with_its_reason(tree: Tree) -> None:
+    limited = ["sh", "-c", 'ulimit -n 512; exec "$@"', "sh", tree.python, "-m", "app.cli", "up", "--detach"]
+    done = subprocess.run(
+        limited, env=tree.environ, cwd=tree.cwd, capture_output=True, text=True, timeout=COMMAND_S, check=False
+    )
+    assert_refused(tree, done.returncode, done.stderr, "supervisord", "file descriptors", "1024")
 
 
 def test_wrong_setting_is_one_line_and_status_2(tree: Tree) -> None:
