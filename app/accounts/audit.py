@@ -7,7 +7,7 @@ of the collection `audit`, the newest first. A row is never changed.
     _id       6 bytes of Unix time in ms, 4 of this process's run, 2 of its count: in the order of time
     who       key:ID, user:ID or system
     what      one of WHATS
-    subject   link:DOMAIN/SLUG, domain:NAME, tag:NAME, key:ID, user:ID
+    subject   link:DOMAIN/SLUG, domain:NAME, tag:NAME, key:ID, user:ID, database:NAME
     link      the id of the link, because its slug may be taken again by another one
     old, new  {name: value} of what differs; of a secret only whether there is one
     request   the request's id, as in the log
@@ -48,7 +48,7 @@ WHATS = (
     *("tag.rename", "tag.delete"),
     *("key.create", "key.revoke"),
     *("user.create", "user.update", "user.delete", "user.logout", "login", "login.failed", "logout"),
-    *("totp.enable", "totp.disable"),
+    *("totp.enable", "totp.disable", "database.restore"),
 )
 SECONDS_MAX = 2**48 // 1000 - 1
 REMOVED_MAX = 10_000  # rows of one removal: 0.1 s

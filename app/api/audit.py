@@ -61,7 +61,7 @@ class HistoryQuery(PageQuery, kw_only=True):
 class Party(msgspec.Struct):
     """Who did something, or to what it was done."""
 
-    kind: Literal["key", "user", "system", "link", "domain", "tag"]
+    kind: Literal["key", "user", "system", "link", "domain", "tag", "database"]
     id: Annotated[str, shown("Of a link `DOMAIN/SLUG`; of the system nothing.", "/http")]
 
 

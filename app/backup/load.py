@@ -11,7 +11,7 @@ backup, with its indexes, and nothing else; caches that forgot everything.
                hold is dropped. Done again, a rename finds nothing left to do
     TELLING    leases are forgotten, and with them how far the announcer was; Redis forgets every link; every process is
                told that any link may have changed
-    (gone)     programs may start
+    (gone)     programs may start; in the same transaction the restore is noted in the audit log
 
 Versions: a cache may hold a link as it was after the backup, with a higher version, which would win. So each link is
 given a version that is higher than any given out before: max(its own + 1, `version_min`), where `version_min` is the
@@ -21,7 +21,7 @@ time of the restore and CLOCK_SLACK_MS, for the clocks of other nodes. May impor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,7 +38,7 @@ from app.backup.dump import STAGING, kept_collections
 from app.backup.format import Block, BlockReader, split_documents
 from app.backup.verify import Contents
 from app.links import LINKS, LinkCache
-from app.stores import LEASES, RESTORE_ID, SCHEMA, Database, Lease, LeaseLostError
+from app.stores import LEASES, RESTORE_ID, SCHEMA, Database, Lease, LeaseLostError, Session, transact
 
 __all__ = [
     "LEASE",
@@ -135,7 +135,9 @@ class Load:
         file: BinaryIO,
         path: str,
         on_progress: Callable[[int], None],
+        write_note: Callable[[Session], Awaitable[None]],
     ) -> None:
+        self._write_note = write_note
         self._database = database
         self._cache = cache
         self.lease = lease
@@ -179,7 +181,12 @@ class Load:
             await self._swap()
             await self._note(Stage.TELLING, self._contents.blocks)
         await self._tell()
-        await self._database[SCHEMA].delete_one({"_id": RESTORE_ID})
+        await transact(self._database, self._end)
+
+    async def _end(self, session: Session) -> None:
+        """The mark goes and the note comes in one step: noted once, however often it was killed."""
+        await self._write_note(session)
+        await self._database[SCHEMA].delete_one({"_id": RESTORE_ID}, session=session)
 
     async def _load(self) -> None:
         for name in self._names:

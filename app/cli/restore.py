@@ -2,18 +2,21 @@
 
 In: a file or a pipe, and the settings of this node. Out: a database with what the file holds. Nothing may work on the
 database meanwhile: this node's tree is down and kept down by its lock; other nodes are seen by their leases, and what
-is started later refuses to work. May import: settings, backup, links, stores, tree.
+is started later refuses to work. May import: settings, accounts, backup, links, stores, tree.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +24,7 @@ import click
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
+from app.accounts import SYSTEM, AuditLog
 from app.backup import (
     LEASE,
     Contents,
@@ -50,6 +54,7 @@ from app.stores import (
     Lease,
     LeaseLostError,
     PlaceError,
+    Session,
     make_private_folder,
     mongodb_url,
     open_mongodb,
@@ -162,6 +167,7 @@ async def _restore(
                 file=source,
                 path=name,
                 on_progress=progress.update,
+                write_note=partial(_note, database, contents),
             )
             await load.begin(int(time.time() * 1000))
             if unfinished is None:
@@ -181,6 +187,14 @@ async def _restore(
     finally:
         await client.aclose()
         await database.client.close()
+
+
+async def _note(database: Database, contents: Contents, session: Session) -> None:
+    """What the audit log says of it: of which moment the data is now."""
+    audit = AuditLog(database, now_s=time.time, token_bytes=secrets.token_bytes)
+    moment = datetime.fromtimestamp(contents.head.moment_s, UTC).isoformat(timespec="seconds")
+    new = {"moment": moment, "documents": sum(contents.documents), "clicks": contents.head.has_clicks}
+    await audit.write([audit.note(SYSTEM, "database.restore", f"database:{database.name}", new=new)], session)
 
 
 async def _abandon(tree: Tree) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from app.backup import LEASE, Dump, Load, kept_collections, verify
 from app.links import LINKS, LinkCache
-from app.stores import Database, Lease
+from app.stores import Database, Lease, Session
 from tests.conftest import Stores
 
 __all__ = ["contents_of", "dump", "fill", "load", "make_load"]
@@ -40,7 +40,16 @@ async def dump(database: Database, *, has_clicks: bool = True) -> bytes:
     return file.getvalue()
 
 
-def make_load(stores: Stores, data: bytes, on_progress: Callable[[int], None] = lambda blocks: None) -> Load:
+async def write_nothing(session: Session) -> None:
+    """No note."""
+
+
+def make_load(
+    stores: Stores,
+    data: bytes,
+    on_progress: Callable[[int], None] = lambda blocks: None,
+    write_note: Callable[[Session], Awaitable[None]] = write_nothing,
+) -> Load:
     """A restore of a backup, as a command that has the lease begins it."""
     return Load(
         stores.database,
@@ -50,6 +59,7 @@ def make_load(stores: Stores, data: bytes, on_progress: Callable[[int], None] = 
         file=io.BytesIO(data),
         path="x.backup",
         on_progress=on_progress,
+        write_note=write_note,
     )
 
 

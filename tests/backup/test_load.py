@@ -25,7 +25,7 @@ from app.backup import (
     load as loading,
 )
 from app.links import LINKS, Cached, CachedLink, LinkCache
-from app.stores import LEASES, SCHEMA, HalfRestoredError, Lease, Shape, check_data, make_schema
+from app.stores import LEASES, SCHEMA, HalfRestoredError, Lease, Session, Shape, check_data, make_schema
 from tests.backup.data import contents_of, dump, fill, load, make_load
 from tests.conftest import Stores
 
@@ -259,6 +259,36 @@ def test_a_file_that_changes_after_it_was_verified_replaces_nothing(with_stores:
             await made.run()
         await abandon(stores.database)
         assert await contents_of(stores.database) == after
+
+    with_stores(scenario)
+
+
+def test_a_restore_is_noted_once_with_its_end_also_when_it_was_killed_before(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        await stores.database["audit"].insert_one({"_id": 0})
+        data = await dump(stores.database)
+
+        async def write_note(session: Session) -> None:
+            await stores.database["audit"].insert_one({"_id": 1}, session=session)
+
+        async def run(killed_before: int) -> int:
+            made = make_load(stores, data, write_note=write_note)
+            assert await made.lease.acquire()
+            seen = kill_before(made, killed_before)
+            await made.begin(NOW_MS)
+            await made.run()
+            return seen[0]
+
+        writes = await run(10_000)
+        assert await stores.database["audit"].count_documents({}) == 2
+        await stores.database["audit"].delete_one({"_id": 1})
+        with pytest.raises(KilledError):
+            await run(writes)  # the last one is the mark's
+        assert await find_unfinished(stores.database) is not None
+        assert await stores.database["audit"].count_documents({}) == 1
+        await run(10_000)
+        assert await find_unfinished(stores.database) is None
+        assert await stores.database["audit"].count_documents({}) == 2
 
     with_stores(scenario)
 

@@ -132,6 +132,9 @@ def test_every_click_and_link_is_there_after_mongodb_is_lost(tree: Tree) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     answer = httpx.get(f"{tree.url}/api/v1/links?limit=1", headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 200
+    query, admin = f"{tree.url}/api/v1/audit?what=database.restore", {"Authorization": f"Bearer {tree.key}"}
+    (entry,) = httpx.get(query, headers=admin).json()["items"]
+    assert (entry["who"]["kind"], entry["subject"]) == ("system", {"kind": "database", "id": "boltlink"})
     _damaged_files_change_nothing(tree, file)
     _a_killed_restore_goes_on(tree, file, before)
 
