@@ -3,13 +3,7 @@
 In: `<state>/journal/*`, as web processes append to it. Out: `clicks_node` and checkpoints, exactly once
 (`app.analytics.ledger`); then the applied segments are given back.
 
-    gather   a chunk of each source in turn, folded into one batch, until it is full or there is no more
-    prepare  the batch's buckets, in memory
-    commit   one transaction, while the next batch is gathered and prepared
-
-A batch waits until it is full or COALESCE_S have passed since the last one began, so a link that is clicked all the
-time is written twice a second, not ten times; the first click after a pause does not wait. Whatever fails, the batches
-in memory are dropped and read again from the checkpoints.
+How a batch is made and applied: `workers.applying`; this is the program around it.
 
 Who watches visits live hears of them when they are applied (`app.feed`); nothing here waits for Redis.
 
@@ -29,8 +23,6 @@ import math
 import secrets
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import redis.asyncio
@@ -38,26 +30,22 @@ from pymongo.errors import PyMongoError
 
 from app.agents import CountryFinder, TraitsReader
 from app.analytics import (
-    BUCKETS_MAX,
+    AccessLog,
     BucketKey,
     Folding,
     Gathered,
     HotLinks,
     Intake,
     Ledger,
-    Prepared,
     Salts,
-    TooLargeError,
 )
-from app.feed import Glimpse, Publisher, Tap
+from app.feed import Publisher, Tap
 from app.lifeline import take_lock
-from app.observe import Metrics, get_logger
+from app.observe import Metrics, RotatedLog, get_logger
 from app.process import node_id, run_program
 from app.settings import Settings
 from app.stores import (
     Database,
-    LostRaceError,
-    UnknownOutcomeError,
     check_data,
     mongodb_url,
     open_mongodb,
@@ -65,188 +53,16 @@ from app.stores import (
     redis_url,
     run_dir,
 )
+from workers.applying import Aggregator
 
-__all__ = ["Aggregator", "AggregatorCounts", "calm_collector"]
+__all__ = ["calm_collector"]
 
-COALESCE_S = 0.5  # between the beginnings of two commits, unless a batch is full
 PAUSE_S = 0.1  # between looks at journals that had nothing new
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0)  # after failures in a row
 DRAIN_S = 5.0  # when told to end: what is on disk then waits for the next run
 NOTE_S = 1.0  # between two words of an idle aggregator on how far statistics reach
 PUBLISH_S = 1.0  # between two publications of counts
 REFRESH_S = 60.0  # between two looks at the file of countries
-
-
-@dataclass(slots=True)
-class AggregatorCounts:
-    """Plain counts since the start."""
-
-    applied: int = 0
-    batches: int = 0
-    lost_races: int = 0
-    set_aside: int = 0
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A batch whose transaction runs."""
-
-    prepared: Prepared
-    records: int
-    glimpse: Glimpse
-    task: asyncio.Task[bool]
-
-
-class Aggregator:
-    """The clicks of one slot's sources, on their way to one ledger.
-
-    Args:
-        monotonic: seconds that only grow.
-        buckets_max: of one batch.
-        coalesce_s: see COALESCE_S.
-        on_glimpse: hears of an applied batch what is to be told of it; returns at once.
-        hot: counts which links are clicked most.
-    """
-
-    def __init__(
-        self,
-        *,
-        intake: Intake,
-        ledger: Ledger,
-        monotonic: Callable[[], float] = time.monotonic,
-        buckets_max: int = BUCKETS_MAX,
-        coalesce_s: float = COALESCE_S,
-        on_glimpse: Callable[[Glimpse], None] | None = None,
-        hot: HotLinks | None = None,
-    ) -> None:
-        self.counts = AggregatorCounts()
-        self.intake = intake
-        self._ledger = ledger
-        self._monotonic = monotonic
-        self._buckets_max = buckets_max
-        self._buckets_now = buckets_max
-        self._coalesce_s = coalesce_s
-        self._on_glimpse = on_glimpse
-        self.hot = hot
-        self._flight: _Flight | None = None
-        self._unknown: _Flight | None = None
-        self._commit_begun_s = -coalesce_s
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether everything that was read is applied."""
-        return self._flight is None and self._unknown is None and self.intake.is_empty
-
-    async def loop(self, *, flush: bool = False) -> bool:
-        """Gathers, and begins to commit a batch if it is time; True when there may be more at once.
-
-        Args:
-            flush: a batch is not waited for.
-
-        Raises:
-            PyMongoError: MongoDB does not answer; what was read is read again.
-        """
-        try:
-            flight = self._flight
-            if flight is not None and (flight.task.done() or not self.intake.is_open) and not await self._settle():
-                return True
-            await self._open()
-            gathered = await self.intake.gather(self._buckets_now)
-            is_settled = gathered is not None or await self._settle()
-            for name, applied in self.intake.finished():
-                await self._ledger.retire(name, applied)
-                self.intake.retire(name)
-            if gathered is None:
-                return not is_settled
-            is_due = self._monotonic() - self._commit_begun_s >= self._coalesce_s
-            if not (gathered.is_full or is_due or flush):
-                return False
-            await self._commit(gathered)
-            return True
-        except BaseException:
-            self.intake.reset()
-            raise
-
-    async def note_progress(self, as_of: float) -> None:
-        """After a loop that found nothing more: says how far statistics reach."""
-        await self._ledger.note_progress(datetime.fromtimestamp(as_of, UTC))
-
-    async def close(self) -> None:
-        """Waits for the transaction that runs, and unmaps."""
-        if self._flight is not None:
-            await asyncio.gather(self._flight.task, return_exceptions=True)
-        self.intake.reset()
-
-    async def _open(self) -> None:
-        """Reads the checkpoints of new sources, and what they say of a batch whose reply was lost."""
-        fresh = self.intake.fresh()
-        unknown = self._unknown
-        if not fresh and unknown is None:
-            return
-        moves = [] if unknown is None else unknown.prepared.moves
-        checkpoints = await self._ledger.checkpoints({*(s.name for s in fresh), *(move.source for move in moves)})
-        self._unknown = None
-        if unknown is not None and moves:
-            found = checkpoints[moves[0].source]
-            if (found.run, found.batch) == (self._ledger.run, unknown.prepared.number):
-                self._on_applied(unknown)
-        for source in fresh:
-            self.intake.open(source, checkpoints[source.name], self._ledger.run)
-
-    async def _commit(self, gathered: Gathered) -> None:
-        """Prepares a batch, waits for the one before, and begins its transaction."""
-        moves, as_of = self.intake.take(gathered)
-        try:
-            prepared = await self._ledger.prepare(moves, gathered.batch.deltas)
-        except TooLargeError:
-            self._buckets_now = max(1, self._buckets_now // 2)
-            await self._settle()
-            self.intake.reset()
-            return
-        self._buckets_now = min(self._buckets_max, self._buckets_now * 2)
-        if not await self._settle(prepared):
-            return
-        self._commit_begun_s = self._monotonic()
-        task = asyncio.create_task(self._ledger.commit(prepared, as_of))
-        self._flight = _Flight(prepared, gathered.batch.records, gathered.glimpse, task)
-        await asyncio.sleep(0)  # its first command is on its way before the next batch is read
-
-    async def _settle(self, following: Prepared | None = None) -> bool:
-        """Waits for the transaction that runs; False when everything is to be read again.
-
-        Args:
-            following: a batch that was prepared meanwhile, dropped if this one does not hold.
-        """
-        flight, self._flight = self._flight, None
-        if flight is None:
-            return True
-        holds = False
-        try:
-            holds = await flight.task
-            self._on_applied(flight)
-        except (LostRaceError, UnknownOutcomeError) as error:
-            if isinstance(error, UnknownOutcomeError):
-                self._unknown = flight
-            self.counts.lost_races += 1
-            get_logger().warning(
-                "batch not applied, reading again", reason=str(error).partition(", full error")[0][:200]
-            )
-        finally:
-            if not holds:
-                self.intake.reset()
-                if following is not None:
-                    self._ledger.forget(following.deltas)
-        return holds
-
-    def _on_applied(self, flight: _Flight) -> None:
-        self.counts.applied += flight.records
-        self.counts.batches += 1
-        for move in flight.prepared.moves:
-            self.intake.on_applied(move)
-        if self.hot is not None:
-            self.hot.add(flight.prepared.deltas)
-        if self._on_glimpse is not None and (flight.glimpse.seen or flight.glimpse.left_out):
-            self._on_glimpse(flight.glimpse)
 
 
 def reason_of(error: Exception) -> str:
@@ -281,6 +97,13 @@ def make_aggregator(
 
     tap = Tap(folding.describe, monotonic=time.monotonic)
     publisher = Publisher(client, database, tap)
+    access = open_access_log(settings, name, folding)
+
+    def on_applied(gathered: Gathered) -> None:
+        publisher.offer(gathered.glimpse)
+        if access is not None:
+            access.write(gathered.access)
+
     intake = Intake(
         journal=settings.state_dir / "journal",
         folding=folding,
@@ -290,11 +113,25 @@ def make_aggregator(
         wall=time.time,
         monotonic=time.monotonic,
         tap=tap,
+        access=access,
     )
     ledger = Ledger(database, f"{node_id(settings.state_dir)}-{slot}", on_refused=on_refused)
     hot = HotLinks(run_dir(settings) / "hot" / f"{name}.json", monotonic=time.monotonic)
-    aggregator = Aggregator(intake=intake, ledger=ledger, on_glimpse=publisher.offer, hot=hot)
+    aggregator = Aggregator(intake=intake, ledger=ledger, on_applied=on_applied, hot=hot)
     return aggregator, countries, publisher
+
+
+def open_access_log(settings: Settings, name: str, folding: Folding) -> AccessLog | None:
+    """The access log of an aggregator; None when there shall be none."""
+    if not settings.access_log_sample:
+        return None
+    return AccessLog(
+        RotatedLog(settings.state_dir / "log" / f"{name.replace('aggregator', 'access')}.log"),
+        folding.describe_with_address,
+        share=settings.access_log_sample,
+        has_addresses=settings.audit_addresses == "on",
+        program=name,
+    )
 
 
 async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:

@@ -1,5 +1,6 @@
 """What a bucket is: folding, merging, storing exactly once, moving into days and months, queries."""
 
+from app.analytics.access import AccessLog
 from app.analytics.answers import BREAKDOWNS, Share, Stats
 from app.analytics.bucket import NO_LINK_ID, Bucket, BucketKey, Delta, bucket_id, day_number
 from app.analytics.erasure import erase
@@ -30,6 +31,7 @@ __all__ = [
     "SALTS",
     "SET_ASIDE",
     "UNITS",
+    "AccessLog",
     "Batch",
     "BehindError",
     "Bucket",

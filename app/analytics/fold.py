@@ -169,6 +169,11 @@ class Folding:
 
     def describe(self, record: RawRecord) -> Seen | None:
         """What may be told of a redirect to whoever watches; None of one from an excluded address."""
+        found = self.describe_with_address(record)
+        return None if found is None else found[0]
+
+    def describe_with_address(self, record: RawRecord) -> tuple[Seen, bytes] | None:
+        """As `describe`, with the client's address, which is nothing that anybody is told."""
         _, time_ms, link, variant, _, peer, head = record
         if peer == NOBODY or (self._trusted and self._is_proxy(peer)):
             traits, address, claimed = self._behind_proxy(head, peer)
@@ -177,7 +182,7 @@ class Folding:
         if self._excluded and address in self._excluded:
             return None
         is_placed = self._countries.is_known or claimed
-        return Seen(
+        seen = Seen(
             link=int.from_bytes(link, "big"),
             time_ms=time_ms,
             kind=traits.kind.value,
@@ -188,6 +193,7 @@ class Folding:
             os=traits.os,
             referrer=traits.referrer,
         )
+        return seen, address
 
     def _count(
         self, delta: Delta, head: bytes, peer: bytes, minute: int, variant: int, ids: Any, is_known: bool

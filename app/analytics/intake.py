@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from app.analytics.access import AccessLog, Taken
 from app.analytics.fold import Batch, Folding
 from app.analytics.ledger import Checkpoint
 from app.analytics.salts import Salts
@@ -49,6 +50,7 @@ class Gathered:
     began_s: float
     batch: Batch = field(default_factory=Batch)
     glimpse: Glimpse = field(default_factory=Glimpse)
+    access: Taken = field(default_factory=Taken)
     begins: dict[str, int] = field(default_factory=dict)
     is_full: bool = False
 
@@ -63,6 +65,7 @@ class Intake:
         wall: Unix time in seconds.
         monotonic: seconds that only grow.
         tap: looks at what is folded, when somebody watches.
+        access: takes down some of it; None: nothing.
 
     Attributes:
         damaged: stretches of journal that could not be read.
@@ -80,6 +83,7 @@ class Intake:
         wall: Callable[[], float],
         monotonic: Callable[[], float],
         tap: Tap | None = None,
+        access: AccessLog | None = None,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         self.damaged = 0
@@ -92,6 +96,7 @@ class Intake:
         self._wall = wall
         self._monotonic = monotonic
         self._tap = tap
+        self._access = access
         self._segment_bytes = segment_bytes
         self._standings: dict[str, _Standing] = {}
         self._gathered: Gathered | None = None
@@ -225,6 +230,8 @@ class Intake:
             done = self._folding.add(batch, records, self._salts.known, begin=done, buckets_max=buckets_max)
         if self._tap is not None and self._tap.is_wanted:
             self._tap.take(records, done, gathered.glimpse)
+        if self._access is not None:
+            self._access.take(records, done, gathered.access)
         if done < len(records):
             reader.position = records[done][0]
             reader.is_finished = False

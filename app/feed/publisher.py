@@ -50,6 +50,8 @@ class Publisher:
 
     def offer(self, glimpse: Glimpse) -> None:
         """Takes what is to be told of a batch; returns at once."""
+        if not (glimpse.seen or glimpse.left_out):
+            return
         room = SEEN_MAX - len(self._pending.seen)
         self._pending.seen += glimpse.seen[:room]
         self._pending.left_out.update(glimpse.left_out)

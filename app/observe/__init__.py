@@ -1,7 +1,7 @@
 """Logs, metrics, health, ids of requests."""
 
 from app.observe.health import Health
-from app.observe.logs import configure_logs, get_logger
+from app.observe.logs import RotatedLog, configure_logs, get_logger
 from app.observe.metrics import REDIRECT_EDGES_S, Metrics
 from app.observe.requests import REQUEST_ID_FIELD, bind_request, request_id_of
 
@@ -10,6 +10,7 @@ __all__ = [
     "REQUEST_ID_FIELD",
     "Health",
     "Metrics",
+    "RotatedLog",
     "bind_request",
     "configure_logs",
     "get_logger",

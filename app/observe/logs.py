@@ -3,7 +3,8 @@
     {"time": "2026-11-24T03:12:00.123Z", "level": "info", "program": "web_0", "event": "started", …}
 
 Writing never blocks a program: a line that a full pipe does not take at once is dropped and counted, and the count is
-part of the next line that gets through. No secret and no client address is ever logged.
+part of the next line that gets through. No secret is ever logged, and no client address but in the access log, where a
+setting asks for it: a `RotatedLog`, which its program writes and rotates by itself, as supervisord would.
 May import: structlog.
 """
 
@@ -13,13 +14,18 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import structlog
 
-__all__ = ["LineWriter", "configure_logs", "get_logger"]
+__all__ = ["LineWriter", "RotatedLog", "configure_logs", "get_logger"]
 
+FILE_BYTES_MAX = 20_000_000  # as supervisord.conf has it for the logs of programs
+BACKUPS = 5
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -41,7 +47,7 @@ class LineWriter:
         """One line."""
         if self._unreported:
             fields = {**fields, "lines_dropped": self._unreported}
-        line = self._rest + json.dumps(fields, default=str, ensure_ascii=False).encode() + b"\n"
+        line = self._rest + _encode(fields)
         try:
             sent = os.write(self._descriptor, line)
         except BlockingIOError:
@@ -55,6 +61,60 @@ class LineWriter:
         else:
             self._rest = line[sent:]
             self._unreported = 0
+
+
+class RotatedLog:
+    """A log file beside those of supervisord: lines of the same form, too many to go through its pipe.
+
+        NAME.log   until FILE_BYTES_MAX, then it is NAME.log.1, and so on up to NAME.log.BACKUPS
+
+    What the disk does not take is dropped, and counted in the next line that it takes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._size_bytes = 0
+        self._dropped = 0
+
+    def note_dropped(self, count: int) -> None:
+        """Lines that were left out before they came here."""
+        self._dropped += count
+
+    def write(self, lines: Sequence[dict[str, Any]]) -> None:
+        """Appends lines in one write."""
+        if not lines:
+            return
+        first = {**lines[0], "lines_dropped": self._dropped} if self._dropped else lines[0]
+        data = b"".join(_encode(line) for line in (first, *lines[1:]))
+        try:
+            self._make_room(len(data))
+            written = os.write(self._descriptor, data)
+        except OSError:
+            self._dropped += len(lines)
+            return
+        self._size_bytes += written
+        if written == len(data):
+            self._dropped = 0
+        else:  # the disk is full: the rest is given up, and so is the line that was begun
+            self._dropped = data[written:].count(b"\n") + (0 if b"\n" in data[:written] else self._dropped)
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._size_bytes - written + data[:written].rfind(b"\n") + 1)
+                self._size_bytes = os.fstat(self._descriptor).st_size
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Opens the file, or another one when it is full."""
+        if self._descriptor >= 0 and self._size_bytes and self._size_bytes + size_bytes > FILE_BYTES_MAX:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            for number in range(BACKUPS, 0, -1):
+                older = self._path if number == 1 else _numbered(self._path, number - 1)
+                with suppress(FileNotFoundError):
+                    older.rename(_numbered(self._path, number))
+        if self._descriptor < 0:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            self._descriptor = os.open(self._path, flags, 0o600)
+            self._size_bytes = os.fstat(self._descriptor).st_size
 
 
 def configure_logs(program: str, level: str, descriptor: int = 1) -> LineWriter:
@@ -93,6 +153,14 @@ class _Handler(logging.Handler):
             getattr(get_logger(), method)(record.getMessage(), logger=record.name, exc_info=record.exc_info or None)
         except Exception:
             sys.stderr.write("a log line could not be written\n")
+
+
+def _encode(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, default=str, ensure_ascii=False).encode() + b"\n"
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
 
 
 def _now() -> str:

@@ -52,6 +52,12 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+def share(text: str) -> float:
+    if not re.fullmatch(r"0|1|0?\.\d{1,9}|1\.0{1,9}", text.strip()):
+        raise ValueError("a share from 0 to 1, such as 0.01")
+    return float(text)
+
+
 def choice(*words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in words:

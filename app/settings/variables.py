@@ -187,7 +187,7 @@ class Api:
         "BOLTLINK_AUDIT_ADDRESSES",
         parse.choice("on", "off"),
         "off",
-        "whether the audit log holds the addresses of clients",
+        "whether the audit log and the access log hold the addresses of clients",
     )
 
 
@@ -256,6 +256,12 @@ class Running:
         parse.choice("debug", "info", "warning", "error"),
         "info",
         "least severe level that is logged",
+    )
+    access_log_sample: float = setting(
+        "BOLTLINK_ACCESS_LOG_SAMPLE",
+        parse.share,
+        "0",
+        "share of redirects that the access log holds: 0 none, 1 all",
     )
     memory_limit: int = setting(
         "BOLTLINK_MEMORY_LIMIT", parse.size, "500MB", "a web process or worker above this is restarted"

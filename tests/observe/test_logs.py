@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
-from app.observe import configure_logs, get_logger
-from app.observe.logs import LineWriter
+from app.observe import RotatedLog, configure_logs, get_logger
+from app.observe.logs import BACKUPS, FILE_BYTES_MAX, LineWriter
 
 PIPE_BYTES_MAX = 1 << 20
 
@@ -24,14 +26,6 @@ def pipe() -> Iterator[tuple[int, int]]:
     yield reader, writer
     os.close(reader)
     os.close(writer)
-
-
-@pytest.fixture
-def _logs_restored() -> Iterator[None]:
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    logging.root.handlers[:], logging.root.level = handlers, level
-    structlog.reset_defaults()
 
 
 def read_all(reader: int) -> bytes:
@@ -102,3 +96,45 @@ def test_nobody_reading_is_no_error() -> None:
     os.close(reader)
     LineWriter(descriptor).write({"event": "unheard"})
     os.close(descriptor)
+
+
+def test_a_file_of_its_own_is_rotated_as_supervisord_would_and_nothing_is_lost(tmp_path: Path) -> None:
+    log = RotatedLog(tmp_path / "access.log")
+    padding = "x" * (FILE_BYTES_MAX // 3)
+    count = 3 * BACKUPS
+    for number in range(count):
+        log.write([{"n": number, "padding": padding}])
+    names = ["access.log", *(f"access.log.{number}" for number in range(1, BACKUPS + 1))]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    found = []
+    for name in reversed(names):
+        path = tmp_path / name
+        assert path.stat().st_size <= FILE_BYTES_MAX
+        assert path.stat().st_mode & 0o077 == 0
+        found += [json.loads(line)["n"] for line in path.read_text().splitlines()]
+    assert found == list(range(count))[-len(found) :]
+    assert len(found) > 2 * BACKUPS
+
+
+def test_a_program_that_starts_again_goes_on_in_its_file(tmp_path: Path) -> None:
+    for number in range(2):
+        RotatedLog(tmp_path / "access.log").write([{"n": number}])
+    assert (tmp_path / "access.log").read_text() == '{"n": 0}\n{"n": 1}\n'
+
+
+def test_what_a_full_disk_does_not_take_is_left_out_whole_and_counted(tmp_path: Path) -> None:
+    log = RotatedLog(tmp_path / "access.log")
+    log.write([{"n": 0}])
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (25, limits[1]))  # room for two and a half lines
+    try:
+        log.write([{"n": 1}, {"n": 2}, {"n": 3}])
+        log.write([{"n": 4}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    log.write([{"n": 5}])
+    lines = [json.loads(line) for line in (tmp_path / "access.log").read_text().splitlines()]
+    assert [line["n"] for line in lines] == [0, 1, 5]
+    assert sum(line.get("lines_dropped", 0) for line in lines) == 6 - len(lines)

@@ -28,11 +28,11 @@ from pathlib import Path
 from pymongo.errors import AutoReconnect, PyMongoError
 
 from app.agents import CountryFinder, TraitsReader
-from app.analytics import CLICKS_NODE, Folding, Intake, Ledger, Salts
-from app.feed import Glimpse, Tap
+from app.analytics import CLICKS_NODE, AccessLog, Folding, Gathered, Intake, Ledger, Salts
+from app.feed import Tap
 from app.journal import REDIRECT_GET, REDIRECT_HEAD, Journal, Source, create_source, list_sources
 from app.stores import Database
-from workers.aggregator import Aggregator
+from workers.applying import Aggregator
 
 SEGMENT_BYTES = 4 * 1024  # 25 records
 DAY_MS = 86_400_000
@@ -88,7 +88,8 @@ class Node:
         *,
         buckets_max: int | None = None,
         tap: Tap | None = None,
-        on_glimpse: Callable[[Glimpse], None] | None = None,
+        access: AccessLog | None = None,
+        on_applied: Callable[[Gathered], None] = lambda gathered: None,
     ) -> Aggregator:
         """An aggregator of this node, as a new process would be."""
         salts = Salts(self._database, random=secrets.token_bytes, now=lambda: datetime.now(UTC))
@@ -101,6 +102,7 @@ class Node:
             wall=lambda: self._time_ms / 1000,
             monotonic=lambda: self._time_ms / 1000,
             tap=tap,
+            access=access,
             segment_bytes=SEGMENT_BYTES,
         )
         return Aggregator(
@@ -108,7 +110,7 @@ class Node:
             ledger=ledger or Ledger(self._database, self._name, trace=self._trace),
             buckets_max=buckets_max or self.rng.choice((2, 6, 2_000, 2_000)),
             coalesce_s=0,
-            on_glimpse=on_glimpse,
+            on_applied=on_applied,
         )
 
     def _trace(self, step: str) -> None:

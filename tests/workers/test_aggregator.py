@@ -15,7 +15,7 @@ from app.analytics import CLICKS_NODE, SET_ASIDE, BucketKey, Ledger
 from app.journal import REDIRECT_GET, Journal, create_source, list_sources
 from tests.conftest import Stores
 from tests.workers.node import HEAD, SEGMENT_BYTES, Node, drain
-from workers.aggregator import Aggregator
+from workers.applying import Aggregator
 
 
 def test_a_paused_aggregator_that_was_replaced_counts_nothing_twice(with_node: Callable[..., None]) -> None:

@@ -12,7 +12,7 @@ from app.analytics import Ledger
 from app.journal import list_sources
 from tests.conftest import Stores
 from tests.workers.node import DAY_MS, Node, drain
-from workers.aggregator import Aggregator
+from workers.applying import Aggregator
 
 
 def test_lag_is_that_of_the_oldest_click_that_is_not_applied_read_or_not(with_node: Callable[..., None]) -> None:

@@ -31,7 +31,7 @@ def test_who_watches_hears_of_each_visit_once_when_it_is_applied(
 
         tap = Tap(FOLDING.describe, monotonic=lambda: 1.0)
         ledger = Ledger(stores.database, "00000001-0", trace=trace)
-        aggregator = node.new_aggregator(ledger, tap=tap, on_glimpse=lambda glimpse: told.extend(glimpse.seen))
+        aggregator = node.new_aggregator(ledger, tap=tap, on_applied=lambda batch: told.extend(batch.glimpse.seen))
         node.append(20)
         await aggregator.loop(flush=True)
         await aggregator.loop(flush=True)  # hears that nobody knows
