@@ -52,9 +52,9 @@ $(VENV)/.runs: setup.cfg setup.py pyproject.toml constraints.txt $(VENV)/bin/pip
 	@touch $@
 
 $(VENV)/.tests: $(VENV)/.runs
-	$(BIN)/pip install -q -c constraints.txt -e '.[embedded,test]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[embedded,tracing,test]'
 	@touch $@
 
 $(VENV)/.benches: $(VENV)/.tests
-	$(BIN)/pip install -q -c constraints.txt -e '.[embedded,test,bench]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[embedded,tracing,test,bench]'
 	@touch $@

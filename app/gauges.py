@@ -54,6 +54,7 @@ class Gauges:
         self._publish_front()
         self._publish_lookups()
         self._publish_journal()
+        self._metrics.count_spans()
         self._metrics.count_to("limits_local", self._limiter.local)
         for store, breaker in self._breakers.items():
             self._metrics.set("breaker", breaker.state.value, store)

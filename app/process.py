@@ -38,7 +38,7 @@ from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
 from app.lifeline import REFUSED_STATUS, OrphanedError, die_with_supervisor
-from app.observe import configure_logs, get_logger
+from app.observe import TraceWish, configure_logs, get_logger, start_traces, stop_traces
 from app.settings import Settings, SettingsError
 from app.stores import (
     Database,
@@ -82,6 +82,18 @@ def run_program(default_name: str, main: Main) -> int:
         return 2
     name = os.environ.get("SUPERVISOR_PROCESS_NAME", default_name)
     configure_logs(name, settings.log_level)
+    start_traces(
+        name,
+        TraceWish(settings.traces_url, settings.otlp_headers, settings.traces_sampler, settings.traces_share),
+    )
+    try:
+        return _run(settings, name, main)
+    finally:
+        stop_traces()
+
+
+def _run(settings: Settings, name: str, main: Main) -> int:
+    """The program's exit status."""
     try:
         die_with_supervisor(Path(supervisor_pid_file(settings)), signal.SIGTERM)
     except OrphanedError as error:

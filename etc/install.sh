@@ -21,6 +21,7 @@ usage() {
 usage: etc/install.sh [OPTION…]     as root, from a checkout; again from a newer one it upgrades
 
   --without-embedded   without the Redis and MongoDB that BoltLink brings along: you have your own
+  --with-tracing       with what traces are sent by (OpenTelemetry)
   --python PROGRAM     Python 3.11 or later (default: python3)
   --no-start           leave it stopped after the first installation
   --force              go on although `boltlink doctor` says fail
@@ -230,10 +231,11 @@ uninstall() {
 }
 
 CHECKOUT=$(cd "$(dirname "$0")/.." && pwd)
-PYTHON=python3 EXTRAS='[embedded]' NO_START='' FORCE='' PURGE='' YES='' ACTION=install
+PYTHON=python3 EMBEDDED=embedded TRACING='' NO_START='' FORCE='' PURGE='' YES='' ACTION=install
 while [ $# -gt 0 ]; do
     case $1 in
-        --without-embedded) EXTRAS='' ;;
+        --without-embedded) EMBEDDED='' ;;
+        --with-tracing) TRACING=tracing ;;
         --python)
             [ $# -gt 1 ] || { usage >&2; exit 2; }
             PYTHON=$2
@@ -256,6 +258,8 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+EXTRAS=${EMBEDDED:+[$EMBEDDED${TRACING:+,$TRACING}]}
+EXTRAS=${EXTRAS:-${TRACING:+[$TRACING]}}
 [ -z "$PURGE" ] || [ "$ACTION" = uninstall ] || { usage >&2; exit 2; }
 
 need

@@ -44,6 +44,9 @@ def test_empty_value_counts_as_unset() -> None:
         ("BOLTLINK_BACKUP_EVERY", "daily"),
         *(("BOLTLINK_BACKUP_KEEP", text) for text in ("0", "7x", "7d 7d", "d", "-3", "3 4d", "4w 7d")),
         ("BOLTLINK_LOG_LEVEL", "loud"),
+        *(("BOLTLINK_ACCESS_LOG_SAMPLE", text) for text in ("1.5", "-0.1", "1%", "nan", "1e-3", "some")),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
         ("BOLTLINK_API_RATE", "many"),
         ("BOLTLINK_API_RATE", "0/s"),
         *(
@@ -67,7 +70,9 @@ def test_wrong_value_is_named_with_what_is_allowed(variable: str, value: str) ->
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("variable", ["BOLTLINK_ADMIN_KEY", "BOLTLINK_REDIS_URL", "BOLTLINK_MONGODB_URL"])
+@pytest.mark.parametrize(
+    "variable", ["BOLTLINK_ADMIN_KEY", "BOLTLINK_REDIS_URL", "BOLTLINK_MONGODB_URL", "OTEL_EXPORTER_OTLP_HEADERS"]
+)
 def test_wrong_secret_is_not_shown(variable: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environ({variable: "hunter2"})
@@ -144,9 +149,35 @@ def test_file_that_cannot_be_read_is_one_line(tmp_path: Path, content: bytes | N
 
 def test_every_row_says_what_it_means() -> None:
     for row in Settings.table():
-        assert row["variable"].startswith("BOLTLINK_")
+        assert row["variable"].startswith(("BOLTLINK_", "OTEL_"))
         assert row["meaning"]
 
 
 def test_reserved_words_are_in_lower_case() -> None:
     assert all(word == word.lower() for word in RESERVED_SEGMENTS)
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({}, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "http://c:4318/v1/traces"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c/otlp/"}, "https://c/otlp/v1/traces"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://t/mine"},
+            "http://t/mine",
+        ),
+    ],
+)
+def test_where_traces_go_is_said_as_by_opentelemetry(environ: dict[str, str], url: str | None) -> None:
+    assert Settings.from_environ(environ).traces_url == url
+
+
+def test_headers_for_the_collector_are_percent_encoded_pairs() -> None:
+    settings = Settings.from_environ({"OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20a%3Db, x-team=links"})
+    assert settings.otlp_headers == (("Authorization", "Bearer a=b"), ("x-team", "links"))
+
+
+@pytest.mark.parametrize(("text", "share"), [("0", 0.0), ("1", 1.0), ("0.01", 0.01), (".5", 0.5), ("1.0", 1.0)])
+def test_shares(text: str, share: float) -> None:
+    assert Settings.from_environ({"BOLTLINK_ACCESS_LOG_SAMPLE": text}).access_log_sample == share

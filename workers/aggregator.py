@@ -212,6 +212,7 @@ def _publish(aggregator: Aggregator, publisher: Publisher, metrics: Metrics) -> 
     metrics.count_to("given_up", aggregator.intake.given_up)
     metrics.count_to("live_published", publisher.published)
     metrics.count_to("live_dropped", publisher.dropped)
+    metrics.count_spans()
     metrics.set("lag", aggregator.intake.lag_s)
     if aggregator.hot is not None:
         with contextlib.suppress(OSError):  # a full disk: nobody sees which links are hot

@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 from app.lifeline import take_lock
 from app.links import Cached, ChangeFeed, HistoryLostError, LinkCache, LinkStore
-from app.observe import Metrics, get_logger
+from app.observe import Metrics, get_logger, traced
 from app.process import node_id, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
 from app.stores import Lease, mongodb_url, open_mongodb, open_redis, redis_url, run_dir
@@ -120,7 +120,9 @@ class Announcer:
             await self._begin_clearing(error)
             return True
         if keys:
-            self._batches.append(_Batch(self._monotonic(), await self._announce(keys), self._feed.token))
+            with traced("announce", {"boltlink.keys": len(keys)}):
+                pairs = await self._announce(keys)
+            self._batches.append(_Batch(self._monotonic(), pairs, self._feed.token))
             self._pending += len(keys)
         elif not self._batches:
             self._note_done(self._feed.token)
@@ -246,6 +248,7 @@ async def _publish(announcer: Announcer, lease: Lease, metrics: Metrics) -> None
         metrics.set("announcer_active", float(lease.is_held))
         metrics.count_to("announced", announcer.counts.announced)
         metrics.count_to("mended", announcer.counts.mended)
+        metrics.count_spans()
         metrics.count_to("cleared", announcer.counts.cleared)
         await asyncio.sleep(PUBLISH_S)
 

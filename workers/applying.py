@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.analytics import BUCKETS_MAX, Gathered, HotLinks, Intake, Ledger, Prepared, TooLargeError
-from app.observe import get_logger
+from app.observe import Span, begin, get_logger, within
 from app.stores import LostRaceError, UnknownOutcomeError
 
 __all__ = ["Aggregator", "AggregatorCounts"]
@@ -147,20 +147,36 @@ class Aggregator:
     async def _commit(self, gathered: Gathered) -> None:
         """Prepares a batch, waits for the one before, and begins its transaction."""
         moves, as_of = self.intake.take(gathered)
+        about = {"boltlink.records": gathered.batch.records, "boltlink.buckets": gathered.batch.buckets}
+        span = begin("aggregate", about, began_s=gathered.began_s)
         try:
-            prepared = await self._ledger.prepare(moves, gathered.batch.deltas)
-        except TooLargeError:
+            with within(span):
+                prepared = await self._ledger.prepare(moves, gathered.batch.deltas)
+        except TooLargeError as error:
+            span.end(error)
             self._buckets_now = max(1, self._buckets_now // 2)
             await self._settle()
             self.intake.reset()
             return
         self._buckets_now = min(self._buckets_max, self._buckets_now * 2)
         if not await self._settle(prepared):
+            span.end("dropped")
             return
         self._commit_begun_s = self._monotonic()
-        task = asyncio.create_task(self._ledger.commit(prepared, as_of))
+        task = asyncio.create_task(self._apply(prepared, as_of, span))
         self._flight = _Flight(prepared, gathered, task)
         await asyncio.sleep(0)  # its first command is on its way before the next batch is read
+
+    async def _apply(self, prepared: Prepared, as_of: datetime, span: Span) -> bool:
+        """The transaction of a batch, which ends its span."""
+        try:
+            with within(span):
+                holds = await self._ledger.commit(prepared, as_of)
+        except BaseException as error:
+            span.end(error)
+            raise
+        span.end(None if holds else "refused")
+        return holds
 
     async def _settle(self, following: Prepared | None = None) -> bool:
         """Waits for the transaction that runs; False when everything is to be read again.

@@ -28,7 +28,7 @@ from pymongo.errors import PyMongoError
 
 from app.backup import PART, BackupFile, Dump, Keep, MomentLostError, backup_name, moment_of, parse_keep, to_remove
 from app.lifeline import take_lock
-from app.observe import Metrics, get_logger
+from app.observe import Metrics, Span, begin, get_logger, within
 from app.process import node_id, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
 from app.stores import Database, HalfRestoredError, Lease, SchemaError, mongodb_url, open_mongodb, run_dir
@@ -60,6 +60,7 @@ class _Running:
     dump: Dump
     target: BackupFile
     began_s: float
+    span: Span
 
 
 class Backups:
@@ -108,7 +109,8 @@ class Backups:
                 if not self._is_due():
                     return False
                 self._running = await self._begin()
-            await self._step(self._running)
+            with within(self._running.span):
+                await self._step(self._running)
         except _FAILURES as error:
             self.counts.has_failed = True
             self._not_before_s = self._monotonic() + RETRY_S
@@ -131,13 +133,16 @@ class Backups:
             path = self._folder / backup_name(datetime.fromtimestamp(self._wall(), UTC))
             target = cleanup.enter_context(BackupFile(path))
             dump = Dump(self._database, has_clicks=True, monotonic=self._monotonic, wall=self._wall)
+            span = begin("backup", {})
             try:
-                await dump.open(target.file)
-            except BaseException:
+                with within(span):
+                    await dump.open(target.file)
+            except BaseException as error:
+                span.end(error)
                 await dump.close()
                 raise
             cleanup.pop_all()
-        return _Running(dump, target, self._monotonic())
+        return _Running(dump, target, self._monotonic(), span)
 
     async def _step(self, running: _Running) -> None:
         ends_s = self._monotonic() + STEP_S
@@ -156,6 +161,8 @@ class Backups:
         self.counts.has_failed = False
         self.counts.seconds = self._monotonic() - running.began_s
         self.counts.size_bytes = running.dump.writer.size_bytes
+        running.span.set("boltlink.bytes", self.counts.size_bytes)
+        running.span.end()
         removed = to_remove([path.name for path in self._folder.iterdir()], self._keep)
         for name in removed:
             (self._folder / name).unlink(missing_ok=True)
@@ -172,6 +179,7 @@ class Backups:
         running, self._running = self._running, None
         if running is None:
             return
+        running.span.end("given up")
         running.target.__exit__(None, None, None)
         try:
             await running.dump.close()
@@ -234,6 +242,7 @@ async def _publish(backups: Backups, every_s: int, metrics: Metrics) -> None:
     """Also where another node is active: its backups are seen where nodes share a folder."""
     while True:
         metrics.set("backup_age", await asyncio.to_thread(lambda: backups.age_s))
+        metrics.count_spans()
         metrics.set("backup_every", float(every_s))
         metrics.set("backup_failed", float(backups.counts.has_failed))
         metrics.set("backup_seconds", backups.counts.seconds)

@@ -41,7 +41,7 @@ from app.analytics import (
 from app.lifeline import take_lock
 from app.links import LinkStore, Tags
 from app.migrating import migrate
-from app.observe import Metrics, get_logger
+from app.observe import Metrics, get_logger, traced
 from app.process import node_id, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
 from app.stores import Database, Lease, LostRaceError, Trace, mongodb_url, open_mongodb, run_dir
@@ -71,6 +71,7 @@ class RollupCounts:
 class Chore:
     """Something to do now and then; `step` says whether there may be more at once."""
 
+    name: str
     step: Callable[[], Awaitable[bool]]
     every_s: float
     due_s: float = float("-inf")
@@ -120,13 +121,13 @@ class Rollup:
             trace=trace,
         )
         self._chores = [
-            Chore(self._move_sums, SUMS_S),
-            Chore(self._move_days, DAYS_S),
-            Chore(self._totals.step, TOTALS_S),
-            Chore(self._remove, RETENTION_S),
-            Chore(self._remove_audit, RETENTION_S),
-            Chore(self._forget, DELETED_S),
-            Chore(self._tags.resume, TAGS_S),
+            Chore("sums", self._move_sums, SUMS_S),
+            Chore("days", self._move_days, DAYS_S),
+            Chore("totals", self._totals.step, TOTALS_S),
+            Chore("retention", self._remove, RETENTION_S),
+            Chore("audit", self._remove_audit, RETENTION_S),
+            Chore("deleted", self._forget, DELETED_S),
+            Chore("tags", self._tags.resume, TAGS_S),
         ]
 
     async def open(self) -> None:
@@ -140,7 +141,8 @@ class Rollup:
             if began_s < chore.due_s:
                 continue
             try:
-                goes_on = await chore.step()
+                with traced(f"rollup {chore.name}"):
+                    goes_on = await chore.step()
             except LostRaceError as error:
                 self.counts.lost_races += 1
                 get_logger().info("lost a race, looking again", reason=str(error)[:200])
@@ -232,6 +234,7 @@ async def _publish(rollup: Rollup, lease: Lease, metrics: Metrics) -> None:
         metrics.count_to("moved", rollup.counts.moved)
         metrics.count_to("removed", rollup.counts.removed)
         metrics.set("orphans", rollup.counts.orphans)
+        metrics.count_spans()
         metrics.count_to("rollup_races", rollup.counts.lost_races)
         await asyncio.sleep(PUBLISH_S)
 

@@ -35,7 +35,18 @@ from app.api.repeats import Claim, Repeats, Said
 from app.api.services import Services
 from app.limits import Bucket, Rate
 from app.links import DomainError, Link, join_key, normalise_domain
-from app.observe import REQUEST_ID_FIELD, bind_request, get_logger, request_id_of
+from app.observe import (
+    OFF,
+    REQUEST_ID_FIELD,
+    TRACEPARENT,
+    begin,
+    bind_request,
+    enter,
+    get_logger,
+    is_tracing,
+    parent_of,
+    request_id_of,
+)
 
 __all__ = ["COOKIE", "Handler"]
 
@@ -61,9 +72,11 @@ class Handler(web.RequestHandler):
 
     is_public = False
     is_metered = True
+    is_traced = True
     cost = 1
     kind = ""
     caller: Caller = NOBODY
+    span = OFF
     seed: bytes | None = None
     answered = b""
     is_unfinished = False
@@ -91,6 +104,8 @@ class Handler(web.RequestHandler):
     async def prepare(self) -> None:
         """Lets nobody in without a key, except where the handler is public, and nobody too often."""
         bind_request(self.request_id)
+        if self.is_traced and is_tracing():
+            self._begin_span()
         self.set_header(REQUEST_ID_FIELD, self.request_id)
         if self.request.method == "OPTIONS":
             self._answer_preflight()
@@ -104,6 +119,19 @@ class Handler(web.RequestHandler):
         declared = operation_of(type(self), self.request.method)
         if declared is not None:
             self._query = read_query(self.request.query_arguments, declared.query, is_strict=not self.is_public)
+
+    def _begin_span(self) -> None:
+        """Everything that this request asks of stores is a part of it, and its log lines hold its trace's id."""
+        method = self.request.method or ""
+        attributes = {"http.request.method": method, "http.route": self.route, "boltlink.request_id": self.request_id}
+        parent = parent_of(self.request.headers.get(TRACEPARENT))
+        self.span = begin(f"{method} {self.route}", attributes, parent=parent, is_request=True)
+        enter(self.span)
+
+    @property
+    def route(self) -> str:
+        """Its name in metrics and traces."""
+        return type(self).__name__.removesuffix("Handler").lower()
 
     def _answer_preflight(self) -> None:
         headers = self.request.headers
@@ -344,11 +372,10 @@ class Handler(web.RequestHandler):
     def on_finish(self) -> None:
         """Counts the request under its route's name."""
         count = self.application.settings["on_request"]
-        count(
-            type(self).__name__.removesuffix("Handler").lower(),
-            self.get_status(),
-            self.request.request_time(),
-        )
+        status = self.get_status()
+        count(self.route, status, self.request.request_time())
+        self.span.set("http.response.status_code", status)
+        self.span.end(str(status) if status >= _OUR_FAULT else None)
 
 
 def _problem_of(error: Any, status_code: int) -> Problem:

@@ -65,6 +65,8 @@ class PublicHandler(Handler):
 class HealthHandler(PublicHandler):
     """Does this process work?"""
 
+    is_traced = False  # as with the next: asked every few seconds, by whom no trace interests
+
     @operation({200: Answer(HealthReport)})
     async def get(self) -> None:
         """Show how this process is.
@@ -76,6 +78,8 @@ class HealthHandler(PublicHandler):
 
 class ReadyHandler(PublicHandler):
     """Shall traffic come here?"""
+
+    is_traced = False
 
     @operation(
         {200: Answer(Readiness), 503: Answer(Readiness, says="No; `reason` says why.")},

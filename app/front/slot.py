@@ -6,7 +6,7 @@ In: a judged head, from the connection. Out: the answer's bytes, once they are k
     errands   `decide` wants to know something first (a visit, a password): it is run, and `decide` asked again
     known     the decision stands; `answer` journals it and makes the bytes
 
-May import: redirect, journal, and `gate`; no Tornado.
+May import: redirect, journal, observe, and `gate`; no Tornado.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from http import HTTPStatus
 from app.front.gate import Gate, Owner
 from app.front.head import Careful
 from app.journal import NO_LINK, REDIRECT_GET, REDIRECT_HEAD, Outcome, flags_of
+from app.observe import OFF, Span, begin, is_tracing, parent_in
 from app.redirect import (
     NOTHING_KNOWN,
     PAGE_STATUSES,
@@ -43,6 +44,8 @@ _OUTCOMES = {
 #: What a domain may lead elsewhere; it stays what it is in the journal and the counts.
 _NOTHING_THERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
+_ROUTE = "/{slug}"
+
 _LIMITED = Decision(HTTPStatus.TOO_MANY_REQUESTS, NO_LINK, counts=False)
 
 
@@ -52,7 +55,7 @@ class Slot:
     # fmt: off
     __slots__ = (
         "_connection", "_decision", "_entry", "_found", "_gate", "_head", "_key", "_known", "_request", "_rest",
-        "close",
+        "_span", "close",
     )
     # fmt: on
 
@@ -89,7 +92,8 @@ class Slot:
             if gate.scans.is_over(self._address()):
                 self._decision = _LIMITED
             else:
-                gate.resolver.resolve(key, self._on_resolved)
+                self._span = self._begin_span() if is_tracing() else OFF
+                gate.resolver.resolve(key, self._on_resolved, self._span)
         else:
             gate.warm_hits += 1
             self._decide(entry)
@@ -166,7 +170,16 @@ class Slot:
                 self._gate.scans.on_unknown(self._address())
         else:
             self._decide(answer)
+        if self._decision is not None:
+            self._span.set("http.response.status_code", int(self._decision.status))
+        self._span.end()
         self._connection.settle()
+
+    def _begin_span(self) -> Span:
+        """Told when its link is found, or not."""
+        method = "HEAD" if self._found.is_head else "GET" if self._found.form is None else "POST"
+        attributes = {"http.request.method": method, "http.route": _ROUTE}
+        return begin(f"{method} {_ROUTE}", attributes, parent=parent_in(self._head), is_request=True)
 
     def _on_known(self, known: Known) -> None:
         """An errand's word."""

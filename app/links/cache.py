@@ -24,6 +24,7 @@ import redis.asyncio
 from redis.exceptions import ResponseError
 
 from app.links.model import Cached, CachedLink
+from app.observe import asking
 from app.stores import Pipe, command
 
 __all__ = ["CHANNEL", "LinkCache", "decode_cached", "decode_message", "encode_cached", "encode_message"]
@@ -118,9 +119,11 @@ class LinkCache:
 
     async def announce(self, items: Sequence[tuple[str, Cached]]) -> None:
         """Puts, then tells every process; whoever hears of it finds the new value."""
-        await self._put(self._announcer, items)
         messages = _messages([(key, cached.version) for key, cached in items])
-        await self._announcer.ask(b"".join([command(b"PUBLISH", _CHANNEL, data) for data in messages]), len(messages))
+        with asking("redis", "announce"):
+            await self._put(self._announcer, items)
+            told = b"".join([command(b"PUBLISH", _CHANNEL, data) for data in messages])
+            await self._announcer.ask(told, len(messages))
 
     async def drop(self, keys: Sequence[str]) -> None:
         """Forgets keys whose documents are gone, and tells every process."""

@@ -1,18 +1,52 @@
-"""Logs, metrics, health, ids of requests."""
+"""Logs, metrics, health, ids of requests, traces."""
 
 from app.observe.health import Health
 from app.observe.logs import RotatedLog, configure_logs, get_logger
 from app.observe.metrics import REDIRECT_EDGES_S, Metrics
 from app.observe.requests import REQUEST_ID_FIELD, bind_request, request_id_of
+from app.observe.traces import (
+    OFF,
+    TRACEPARENT,
+    Span,
+    TraceWish,
+    asking,
+    begin,
+    begin_question,
+    enter,
+    fetching,
+    is_tracing,
+    parent_in,
+    parent_of,
+    start_traces,
+    stop_traces,
+    traced,
+    within,
+)
 
 __all__ = [
+    "OFF",
     "REDIRECT_EDGES_S",
     "REQUEST_ID_FIELD",
+    "TRACEPARENT",
     "Health",
     "Metrics",
     "RotatedLog",
+    "Span",
+    "TraceWish",
+    "asking",
+    "begin",
+    "begin_question",
     "bind_request",
     "configure_logs",
+    "enter",
+    "fetching",
     "get_logger",
+    "is_tracing",
+    "parent_in",
+    "parent_of",
     "request_id_of",
+    "start_traces",
+    "stop_traces",
+    "traced",
+    "within",
 ]

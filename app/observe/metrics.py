@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 
 from app.lifeline import take_lock
+from app.observe.traces import trace_counts
 
 __all__ = ["REDIRECT_EDGES_S", "Metrics"]
 
@@ -87,6 +88,8 @@ class Metrics:
             "announced": counter("boltlink_changes_announced", "Changes of links repeated in Redis."),
             "mended": counter("boltlink_changes_mended", "Changes that Redis had lost again a second later."),
             "cleared": counter("boltlink_cache_clears", "Times that all links were forgotten in Redis."),
+            "spans_sent": counter("boltlink_spans_sent", "Spans that the collector of traces took."),
+            "spans_dropped": counter("boltlink_spans_dropped", "Spans that it did not take."),
             "lines_dropped": counter("boltlink_log_lines_dropped", "Log lines that would have blocked."),
         }
         self._gauges: dict[str, Any] = {}
@@ -139,6 +142,12 @@ class Metrics:
         self._latency_published = list(buckets)
         self._latency._sum.inc(max(0.0, seconds - self._published.get(("latency", ()), 0)))
         self._published["latency", ()] = seconds
+
+    def count_spans(self) -> None:
+        """Publishes what became of this program's spans."""
+        sent, dropped = trace_counts()
+        self.count_to("spans_sent", sent)
+        self.count_to("spans_dropped", dropped)
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Sets a gauge."""

@@ -9,7 +9,7 @@ In: a URL that the operator named, or that what they named names. Out: a status 
 
 Private networks may be reached: who is asked is chosen by the operator, never by a caller of the API, and a company's
 identity provider often has no public address. What callers name, such as targets, must not be fetched here.
-May import: Tornado.
+May import: observe, Tornado.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 from tornado.httpclient import HTTPError
 from tornado.iostream import UnsatisfiableReadError
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
+
+from app.observe import fetching
 
 __all__ = ["FetchError", "Fetched", "Fetcher"]
 
@@ -80,19 +82,22 @@ class Fetcher:
         self, url: str, *, form: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> Fetched:
         """GETs a URL, or POSTs a form to it; raises FetchError."""
+        method = "GET" if form is None else "POST"
         try:
-            answer = await self._client.fetch(
-                self.check(url),
-                raise_error=False,
-                method="GET" if form is None else "POST",
-                headers={"Accept": "application/json", **(headers or {})},
-                body=None if form is None else urlencode(form),
-                connect_timeout=CONNECT_S,
-                request_timeout=self._answer_s,
-                follow_redirects=False,
-                decompress_response=False,
-                user_agent=AGENT,
-            )
+            with fetching(method) as span:
+                answer = await self._client.fetch(
+                    self.check(url),
+                    raise_error=False,
+                    method=method,
+                    headers={"Accept": "application/json", **span.fields, **(headers or {})},
+                    body=None if form is None else urlencode(form),
+                    connect_timeout=CONNECT_S,
+                    request_timeout=self._answer_s,
+                    follow_redirects=False,
+                    decompress_response=False,
+                    user_agent=AGENT,
+                )
+                span.set("http.response.status_code", answer.code)
         except (HTTPError, UnsatisfiableReadError, OSError, ValueError) as error:
             raise FetchError(url, str(error) or type(error).__name__) from error
         return Fetched(answer.code, answer.body or b"")

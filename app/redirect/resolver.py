@@ -10,7 +10,7 @@ flight if there is one: what a read brings is kept only if its version is at lea
 again, from MongoDB. So a read never puts back an older version, be it one that was under way or one from a store that
 lost what it had. A link that was known is read again at once, so that the next request finds it.
 "Not found" is said only when a store said so: with no answer it is stale, or 503.
-May import: links, stores.
+May import: links, stores, observe.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
 from app.links import Cached, LinkCache, LinkStore
+from app.observe import OFF, Span
 from app.redirect.batches import Batches
 from app.redirect.rules import entry_of
 from app.redirect.table import Entry, Special, Table
@@ -61,9 +62,10 @@ class ResolverCounts:
 class _Flight:
     """A key that is looked up: who waits, and what a read must bring to be kept."""
 
-    __slots__ = ("is_doubted", "reads_left", "version_min", "waiters")
+    __slots__ = ("is_doubted", "reads_left", "span", "version_min", "waiters")
 
-    def __init__(self, version_min: int) -> None:
+    def __init__(self, version_min: int, span: Span) -> None:
+        self.span = span  # of who asked first
         self.waiters: list[Callback] = []
         self.version_min = version_min
         self.is_doubted = False
@@ -102,18 +104,21 @@ class Resolver:
         self._news: OrderedDict[bytes, int] = OrderedDict()
         self._from_redis = Batches(self._read_redis)
         self._from_mongodb = Batches(self._read_mongodb)
+        self._traced = 0  # flights of which somebody wants to know
         self._fills: set[asyncio.Task[Any]] = set()
         #: When the channel last vouched for all entries (Unix seconds); set by `Channel`.
         self.vouched_s = 0.0
 
-    def resolve(self, key: bytes, callback: Callback) -> None:
-        """Calls back, in a later turn of the loop, with an entry, 404 or 503."""
+    def resolve(self, key: bytes, callback: Callback, span: Span = OFF) -> None:
+        """Calls back, in a later turn of the loop, with an entry, 404 or 503; questions to stores are in `span`."""
         flight = self._flights.get(key)
         if flight is None:
             if len(self._flights) >= FLIGHTS_MAX:
                 asyncio.get_running_loop().call_soon(callback, HTTPStatus.SERVICE_UNAVAILABLE)
                 return
-            flight = self._start(key)
+            flight = self._start(key, span)
+        elif span is not OFF:
+            span.set("boltlink.waits_for_another", True)
         flight.waiters.append(callback)
 
     def refresh(self, keys: Sequence[bytes]) -> None:
@@ -151,8 +156,9 @@ class Resolver:
         if self._fills:
             await asyncio.wait(self._fills)
 
-    def _start(self, key: bytes) -> _Flight:
-        flight = self._flights[key] = _Flight(self._news.get(key, 0))
+    def _start(self, key: bytes, span: Span = OFF) -> _Flight:
+        flight = self._flights[key] = _Flight(self._news.get(key, 0), span)
+        self._traced += span.is_on
         self._from_redis.add(key)
         return flight
 
@@ -166,7 +172,9 @@ class Resolver:
     async def _read_redis(self, keys: list[bytes]) -> None:
         """One pipeline; what Redis does not hold, or holds outdated, MongoDB is asked for."""
         names = [key_name(key) for key in keys]
+        spans = self._begin_parts("redis", keys)
         found = await self._ask(self.redis_breaker, self._cache.get_many, names)
+        _end_all(spans, found)
         now_s = self._wall()
         misses = 0
         for key, value in zip(keys, found or [None] * len(keys), strict=True):
@@ -183,7 +191,9 @@ class Resolver:
     async def _read_mongodb(self, keys: list[bytes]) -> None:
         """One `$in`; what it says is put into Redis when everyone has their answer."""
         names = [key_name(key) for key in keys]
+        spans = self._begin_parts("mongodb", keys)
         found = await self._ask(self.mongodb_breaker, self._links.find_many, names)
+        _end_all(spans, found)
         now_s = self._wall()
         if found is None:
             for key in keys:
@@ -201,6 +211,15 @@ class Resolver:
         self.counts.mongodb_hits += len(found)
         self.counts.mongodb_misses += len(keys) - len(found)
         self._fill(fill)
+
+    def _begin_parts(self, store: str, keys: Sequence[bytes]) -> Sequence[Span]:
+        """The same question once for each trace that it is a part of."""
+        if not self._traced:
+            return ()
+        name = f"{store} look-up"
+        about: dict[str, str | int] = {"db.system.name": store, "db.operation.batch.size": len(keys)}
+        spans = (self._flights[key].span for key in keys)
+        return [span.part(name, about, is_question=True) for span in spans if span.is_on]
 
     def _read_again(self, key: bytes) -> None:
         flight = self._flights[key]
@@ -225,7 +244,9 @@ class Resolver:
 
     def _end(self, key: bytes, answer: Answer) -> None:
         """Tells everyone who waited."""
-        for callback in self._flights.pop(key).waiters:
+        flight = self._flights.pop(key)
+        self._traced -= flight.span.is_on
+        for callback in flight.waiters:
             try:
                 callback(answer)
             except Exception as error:  # the others must not wait for ever
@@ -271,6 +292,11 @@ class Resolver:
             return None
         breaker.on_success()
         return result
+
+
+def _end_all(spans: Sequence[Span], found: object) -> None:
+    for span in spans:
+        span.end("unanswered" if found is None else None)
 
 
 def _report(message: str, error: Exception) -> None:

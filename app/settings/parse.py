@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -164,6 +164,15 @@ def per_second(text: str) -> int | None:
     if match is None or not int(match[1]):
         raise ValueError("a rate such as 500/s, or off")
     return int(match[1])
+
+
+def header_fields(text: str) -> tuple[tuple[str, str], ...]:
+    """OpenTelemetry's form of headers: `name=value,name=value`, values percent-encoded."""
+    pairs = [word.partition("=") for word in text.split(",") if word.strip()]
+    fields = tuple((name.strip(), unquote(value.strip())) for name, _, value in pairs)
+    if not all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) and re.fullmatch(r"[ -~]+", value) for name, value in fields):
+        raise ValueError("a list of headers such as name=value,name=value")
+    return fields
 
 
 def path(text: str) -> Path:

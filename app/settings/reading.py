@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import parse
-from app.settings.variables import Api, Backups, Clicks, Running, Serving, SignIn, Stores
+from app.settings.variables import Api, Backups, Clicks, Running, Serving, SignIn, Stores, Traces
 
 __all__ = ["Settings", "SettingsError"]
 
@@ -28,7 +28,7 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Running, Backups, SignIn, Api, Clicks, Stores, Serving):
+class Settings(Traces, Running, Backups, SignIn, Api, Clicks, Stores, Serving):
     """What one program was told. Paths are absolute, sizes in bytes, durations in seconds."""
 
     @classmethod
@@ -49,6 +49,13 @@ class Settings(Running, Backups, SignIn, Api, Clicks, Stores, Serving):
             }
             for row in fields(cls)
         ]
+
+    @property
+    def traces_url(self) -> str | None:
+        """Where spans are posted to; None: nowhere."""
+        if self.otlp_traces_endpoint is not None or self.otlp_endpoint is None:
+            return self.otlp_traces_endpoint
+        return self.otlp_endpoint.rstrip("/") + "/v1/traces"
 
     @property
     def public_url(self) -> str:
@@ -86,7 +93,7 @@ def _read_file(path: Path, rows: Mapping[str, Field[Any]]) -> dict[str, str]:
             continue
         row = rows.get(variable)
         if row is None or not is_set or variable == "BOLTLINK_SETTINGS_FILE":
-            raise SettingsError(f"{path}, line {number}", variable, "a setting and its value, BOLTLINK_NAME=value")
+            raise SettingsError(f"{path}, line {number}", variable, "a setting and its value, NAME=value")
         if row.metadata["secret"] and mode & 0o007:
             raise SettingsError(variable, "(hidden)", f"safe in {path}, which everyone may read: chmod o= it")
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":

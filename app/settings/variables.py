@@ -14,7 +14,7 @@ from typing import Any
 from app.settings import parse
 from app.settings.parse import Network
 
-__all__ = ["Api", "Backups", "Clicks", "Running", "Serving", "SignIn", "Stores"]
+__all__ = ["Api", "Backups", "Clicks", "Running", "Serving", "SignIn", "Stores", "Traces"]
 
 
 def setting(
@@ -238,6 +238,39 @@ class Backups:
     backup_every: int = setting("BOLTLINK_BACKUP_EVERY", parse.duration, "1d", "time between two such backups")
     backup_keep: str = setting(
         "BOLTLINK_BACKUP_KEEP", parse.keep, "7d 4w 12m", "how many are kept: a count, or one a day, week and month"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traces:
+    """Where traces go; the names are OpenTelemetry's, so whatever sets them for other programs does for this one."""
+
+    otlp_endpoint: str | None = setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        parse.url("http", "https"),
+        None,
+        "collector that traces are sent to (OTLP over HTTP), such as http://localhost:4318; unset: none are made",
+    )
+    otlp_traces_endpoint: str | None = setting(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        parse.url("http", "https"),
+        None,
+        "the same with its path, if that is not /v1/traces",
+    )
+    otlp_headers: tuple[tuple[str, str], ...] = setting(
+        "OTEL_EXPORTER_OTLP_HEADERS", parse.header_fields, "", "headers for the collector: name=value,…", secret=True
+    )
+    traces_sampler: str = setting(
+        "OTEL_TRACES_SAMPLER",
+        parse.choice(
+            *("always_on", "always_off", "traceidratio"),
+            *("parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"),
+        ),
+        "parentbased_always_on",
+        "which traces are recorded",
+    )
+    traces_share: float = setting(
+        "OTEL_TRACES_SAMPLER_ARG", parse.share, "1", "share of them, for the samplers that are called traceidratio"
     )
 
 

@@ -1,7 +1,8 @@
 """Clients of Redis and MongoDB, with time limits that suit each use.
 
 In: URLs. Out: async clients that connect when first used. Redirects set their own, shorter limits on each call.
-May import: the standard library and the two clients.
+Where traces are sent, they tell of each call (`traced`); elsewhere nothing of that is loaded.
+May import: observe, traced, and the two clients.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import Any
 import redis.asyncio
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.monitoring import CommandListener
 from pymongo.read_preferences import ReadPreference
 from pymongo.uri_parser import parse_uri
 from pymongo.write_concern import WriteConcern
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from app.observe import is_tracing
 from app.stores.driver import mend_waits
 
 __all__ = ["DATABASE_NAME", "Database", "open_mongodb", "open_redis"]
@@ -33,7 +36,7 @@ Database = AsyncDatabase[Mapping[str, Any]]
 
 def open_redis(url: str) -> redis.asyncio.Redis:
     """A client of bytes. It never retries by itself: a lost connection must be noticed, not hidden."""
-    return redis.asyncio.Redis.from_url(
+    return _redis_class().from_url(
         url,
         socket_connect_timeout=CONNECT_S,
         socket_timeout=CALL_S,
@@ -56,9 +59,26 @@ def open_mongodb(url: str, *, call_s: float = CALL_S) -> Database:
         socketTimeoutMS=int(call_s * 1000),
         retryWrites=True,
         tz_aware=True,
+        event_listeners=_listeners(),
     )
     return client.get_database(
         parse_uri(url)["database"] or DATABASE_NAME if "+srv" not in url else DATABASE_NAME,
         write_concern=WriteConcern(w="majority"),
         read_preference=ReadPreference.PRIMARY,
     )
+
+
+def _redis_class() -> type[redis.asyncio.Redis]:
+    if not is_tracing():
+        return redis.asyncio.Redis
+    from app.stores.traced import TracedRedis  # noqa: PLC0415  see above
+
+    return TracedRedis
+
+
+def _listeners() -> list[CommandListener]:
+    if not is_tracing():
+        return []
+    from app.stores.traced import CommandSpans  # noqa: PLC0415  see above
+
+    return [CommandSpans()]

@@ -12,6 +12,7 @@ from app import journal
 from app.front import Connection, Gate, TornadoExchange, pack_peer
 from app.front.gate import Owner
 from app.limits import Scans
+from app.observe import Span
 from app.redirect import AnswerBook, Hosts, PasswordDesk, Specials, Table, Visitors, Visits
 from tests.front.application import make_application
 
@@ -71,7 +72,7 @@ class QueuedResolver:
         self.status = 404
         self.loop: asyncio.AbstractEventLoop | None = None
 
-    def resolve(self, key: bytes, callback: Callable[[Any], None]) -> None:
+    def resolve(self, key: bytes, callback: Callable[[Any], None], span: Span) -> None:
         self.waiting.append((key, callback))
         if self.loop is not None:
             self.loop.call_soon(self.answer_all)

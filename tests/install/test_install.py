@@ -93,7 +93,7 @@ def test_the_unit_waits_longer_than_the_tree_may_take() -> None:
 def test_each_setting_of_the_template_can_be_uncommented(tmp_path: Path) -> None:
     template = (ETC / "boltlink.env").read_text()
     file = tmp_path / "boltlink.env"
-    file.write_text(re.sub(r"^#(?=BOLTLINK_)", "", template, flags=re.MULTILINE))
+    file.write_text(re.sub(r"^#(?=BOLTLINK_|OTEL_)", "", template, flags=re.MULTILINE))
     file.chmod(0o640)
     settings = Settings.from_environ({"BOLTLINK_SETTINGS_FILE": str(file)})
     assert settings.base_url == "https://sho.rt"

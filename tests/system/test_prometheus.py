@@ -21,7 +21,7 @@ import pytest
 from app.settings import Settings
 from app.tree import Tree as Processes
 from tests.conftest import wait_for
-from tests.system.conftest import ROOT, Tree, free_ports
+from tests.system.conftest import ROOT, Tree, free_ports, make_tree
 
 pytestmark = [
     pytest.mark.system,
@@ -33,7 +33,7 @@ pytestmark = [
 
 FIRING_S = 60
 ALIVE = "count by (instance) (boltlink_process_start_time_seconds)"
-PROGRAMS = 5  # with metrics: two web processes, aggregator, announcer, rollup
+PROGRAMS = 6  # with metrics: two web processes, aggregator, announcer, rollup, backup
 TARGET = "https://www.rfc-editor.org/rfc/rfc9110.html"
 
 
@@ -85,6 +85,14 @@ class Prometheus:
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+    """A tree that runs, with backups."""
+    for tree in make_tree(BOLTLINK_BACKUP_DIR=str(tmp_path_factory.mktemp("backups"))):
+        tree.up()
+        yield tree
 
 
 @pytest.fixture

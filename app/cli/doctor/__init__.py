@@ -21,6 +21,7 @@ from app.cli.doctor.machine import about_clock, about_cpus, about_files, about_h
 from app.cli.doctor.provider import about_provider
 from app.cli.doctor.settings import about_names, about_settings
 from app.cli.doctor.stores import about_stores
+from app.cli.doctor.traces import about_traces
 from app.cli.doctor.tree import about_base_url, about_engines, about_journal, about_ports, about_programs
 from app.cli.errors import CliError
 from app.cli.talk import JSON
@@ -80,6 +81,7 @@ def examine() -> Iterator[Finding]:
         ("oidc", lambda: about_provider(tree.settings)),
         ("programs", lambda: about_programs(tree)),
         ("redis", lambda: asyncio.run(about_stores(tree))),
+        ("traces", lambda: about_traces(tree.settings)),
         ("journal", lambda: about_journal(tree)),
     ]
     for check, look in looks:

@@ -42,6 +42,7 @@ CHECKS = {
     "mongodb.schema": "data is of the version that this release knows",
     "mongodb.indexes": "every index is there",
     "mongodb.latency": "MongoDB answers soon enough for redirects",
+    "traces": "what sends traces is installed, and the collector is there",
     "journal": "clicks are applied soon, and no journal is damaged",
 }
 
