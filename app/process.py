@@ -37,6 +37,7 @@ import uvloop
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
+from app.launch import settle
 from app.lifeline import REFUSED_STATUS, OrphanedError, die_with_supervisor
 from app.observe import TraceWish, configure_logs, get_logger, start_traces, stop_traces
 from app.settings import Settings, SettingsError
@@ -75,6 +76,7 @@ class LeasedWork(Protocol):
 
 def run_program(default_name: str, main: Main) -> int:
     """Runs `main(settings, name, stop)` until it returns; `stop` is set by SIGTERM or SIGINT."""
+    settle()
     try:
         settings = Settings.from_environ(os.environ)
     except SettingsError as error:
