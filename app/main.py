@@ -76,6 +76,7 @@ SPARE_DESCRIPTORS = 128  # files, stores, segments
 JOURNAL_DISK_SHARE = 0.2
 JOURNAL_BYTES_MAX = 64 * 1024**3
 PROBE_S = 2.0
+HEARTBEAT_S = 2.0  # who calls the API waits 4 to 6 s for a MongoDB that hangs, and is told to come again
 #: Counting visits and limiting tries write: what ails them shall not stop the reading that redirects need.
 BREAKERS = ("redis", "mongodb", "visits", "limits")
 
@@ -88,7 +89,7 @@ class WebProcess:
         self.name = name
         self._log = get_logger()
         self.metrics = Metrics(name, run_dir(settings) / "metrics")
-        self.database = open_mongodb(mongodb_url(settings))
+        self.database = open_mongodb(mongodb_url(settings), heartbeat_s=HEARTBEAT_S)
         self.redis = open_redis(redis_url(settings))
         self.health = Health(self._facts)
         self.journal = self._open_journal()

@@ -28,6 +28,7 @@ __all__ = ["DATABASE_NAME", "Database", "open_mongodb", "open_redis"]
 DATABASE_NAME = "boltlink"
 CONNECT_S = 2.0
 CALL_S = 10.0  # an API call may wait this long; redirects allow a store 250 ms
+HEARTBEAT_S = 10.0  # the driver's own
 MONGODB_SELECT_MS = 2_000  # how long a call waits for a primary
 REDIS_CONNECTIONS_MAX = 32
 
@@ -46,16 +47,20 @@ def open_redis(url: str) -> redis.asyncio.Redis:
     )
 
 
-def open_mongodb(url: str, *, call_s: float = CALL_S) -> Database:
+def open_mongodb(url: str, *, call_s: float = CALL_S, heartbeat_s: float = HEARTBEAT_S) -> Database:
     """The database that the URL names, or `boltlink`: majority writes, reads from the primary.
 
-    A call may take `call_s` seconds: longer where indexes of millions of documents are made.
+    Args:
+        call_s: what a call may take: longer where indexes of millions of documents are made.
+        heartbeat_s: how often MongoDB is asked whether it lives. One that hangs is given up, with all calls that wait
+            for it, at most CONNECT_S after it should have said so; `call_s` alone ends none, as the driver tries again.
     """
     mend_waits()
     client: AsyncMongoClient[Mapping[str, Any]] = AsyncMongoClient(
         url,
         serverSelectionTimeoutMS=MONGODB_SELECT_MS,
         connectTimeoutMS=int(CONNECT_S * 1000),
+        heartbeatFrequencyMS=int(heartbeat_s * 1000),
         socketTimeoutMS=int(call_s * 1000),
         retryWrites=True,
         tz_aware=True,

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from collections.abc import Callable
 
-from tests.conftest import Stores
+import pytest
+from pymongo.errors import PyMongoError
+
+from app.stores import mongodb_url, open_mongodb
+from tests.conftest import Engines, Stores
 
 
 def test_both_stores_answer(with_stores: Callable[..., None]) -> None:
@@ -15,3 +22,28 @@ def test_both_stores_answer(with_stores: Callable[..., None]) -> None:
         assert await stores.database["x"].find_one({}) == {"_id": 1}
 
     with_stores(scenario)
+
+
+def test_a_mongodb_that_hangs_is_given_up_by_who_asks_often_whether_it_lives(engines: Engines) -> None:
+    async def scenario() -> None:
+        database = open_mongodb(mongodb_url(engines.settings), heartbeat_s=1.0)
+        try:
+            await database["x"].find_one({})
+            os.kill(engines.pid("mongod"), signal.SIGSTOP)
+            try:
+                async with asyncio.timeout(9.0):  # with the driver's own heartbeat it is 10 to 14
+                    with pytest.raises(PyMongoError):
+                        await database["x"].find_one({})
+            finally:
+                os.kill(engines.pid("mongod"), signal.SIGCONT)
+            async with asyncio.timeout(30.0):
+                while True:
+                    try:
+                        await database["x"].find_one({})
+                        break
+                    except PyMongoError:
+                        continue
+        finally:
+            await database.client.close()
+
+    asyncio.run(scenario())
