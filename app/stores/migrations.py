@@ -3,7 +3,7 @@
 In: migrations, as rooms declare them. Out: changed documents, and in the collection `schema` a row for each migration:
 
     _id = version, name, position (the last `_id` of a collection that was looked at; none: at its beginning),
-    changed, failed, begun, pass_begun, ended (dates)
+    looked (how many documents of this pass), changed, failed, begun, pass_begun, ended (dates)
 
     batch   BATCH ids behind `position` in the order of `_id`; of these the documents that lack what the migration
             makes are read, changed by a pure function, and written only where they still lack it and are as read
@@ -87,7 +87,6 @@ class Migrations:
         self._now = now
         self._tell = tell
         self._batch = batch
-        self._looked = 0  # documents of the pass under way, of this process
         self._told_percent = 0
 
     async def step(self) -> bool:
@@ -117,10 +116,10 @@ class Migrations:
     async def _begin_pass(self, migration: Migration, row: dict[str, Any]) -> dict[str, Any]:
         now = self._time()
         first = {"name": migration.name, "begun": now, "changed": 0, "failed": 0}
-        begun = {"pass_begun": now, "position": None, "pass_changed": 0}
+        begun = {"pass_begun": now, "position": None, "pass_changed": 0, "looked": 0}
         new = {name: value for name, value in first.items() if name not in row}
         await self._rows.update_one({"_id": migration.version}, {"$set": {**new, **begun}}, upsert=True)
-        self._looked = self._told_percent = 0
+        self._told_percent = 0
         if new:
             self._tell("migration begun", migration=migration.name, version=migration.version)
         return {**row, **new, **begun}
@@ -136,14 +135,14 @@ class Migrations:
         query = {"$and": [{"_id": {**behind, "$lte": found[-1]}}, migration.missing]}
         documents = await collection.find(query).to_list()
         changed, failed = await self._change(migration, documents)
-        more = {"changed": changed, "failed": failed, "pass_changed": changed}
+        more = {"changed": changed, "failed": failed, "pass_changed": changed, "looked": len(found)}
         await self._rows.update_one(
             {"_id": migration.version, "pass_begun": row["pass_begun"]},
             {"$set": {"position": found[-1]}, "$inc": more},
         )
         self.counts.changed += changed
         self.counts.failed += failed
-        await self._tell_progress(migration, len(found))
+        await self._tell_progress(migration, row.get("looked", 0) + len(found))
 
     async def _change(self, migration: Migration, documents: Sequence[Document]) -> tuple[int, int]:
         """(changed, failed); who was changed by another meanwhile is neither, and comes with the next pass."""
@@ -182,9 +181,8 @@ class Migrations:
         self._tell(say, migration=migration.name, changed=row["changed"], failed=row["failed"])
 
     async def _tell_progress(self, migration: Migration, looked: int) -> None:
-        self._looked += looked
         count = await self._database[migration.collection].estimated_document_count()
-        self.counts.progress = min(1.0, self._looked / max(1, count))
+        self.counts.progress = min(1.0, looked / max(1, count))
         percent = int(self.counts.progress * 10) * 10
         if percent > self._told_percent:
             self._told_percent = percent
