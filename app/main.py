@@ -24,7 +24,7 @@ from typing import Any
 from tornado import httpserver, netutil, web
 
 from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, Tries, UserBook, make_sign_on
-from app.agents import CountryFinder, client_address
+from app.agents import CountryFinder, Networks, client_address
 from app.api import Services, make_application
 from app.cpu_grant import web_processes
 from app.feed import Hub
@@ -35,6 +35,7 @@ from app.lifeline import take_lock
 from app.limits import Buckets, Limiter, Quota, Scans
 from app.links import (
     Catalog,
+    Chance,
     DomainOptions,
     DomainStore,
     DomainWatch,
@@ -44,7 +45,7 @@ from app.links import (
     authority_of,
 )
 from app.observe import Health, Metrics, get_logger
-from app.process import node_id, run_program
+from app.process import calm_collector, node_id, run_program
 from app.redirect import (
     AnswerBook,
     Channel,
@@ -203,10 +204,10 @@ class WebProcess:
         await self.database.client.close()
 
     def _make_gate(self, application: web.Application) -> Gate:
-        settings = self.settings
+        settings, trusted = self.settings, Networks(self.settings.trusted_proxies)
 
         def remote(peer: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[str, str]:
-            return client_address(peer, headers, settings.trusted_proxies)
+            return client_address(peer, headers, trusted)
 
         gate = Gate(
             table=self.table,
@@ -235,6 +236,7 @@ class WebProcess:
             now_s=time.time,
             token_hex=secrets.token_hex,
         )
+        chance = Chance(secrets.token_bytes)
         services = Services(
             settings=settings,
             database=self.database,
@@ -242,8 +244,8 @@ class WebProcess:
                 store=links,
                 cache=cache,
                 now_ms=lambda: int(time.time() * 1000),
-                randbits=secrets.randbits,
-                randbelow=secrets.randbelow,
+                randbits=chance.bits,
+                randbelow=chance.below,
                 ours=self._ours,
                 on_unannounced=lambda error: self._log.warning("change not announced", reason=str(error)[:200]),
                 options_of=self.domains.options_of,
@@ -386,6 +388,7 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
         raise RuntimeError(f"another {name} runs on {settings.state_dir}")
     process = WebProcess(settings, name)
     await process.start()
+    calm_collector()
     try:
         await process.run(stop)
     finally:

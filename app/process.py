@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import gc
 import os
 import secrets
 import signal
@@ -55,6 +56,7 @@ __all__ = ["LeasedWork", "Main", "node_id", "run_program", "wait_for_data", "wor
 
 Main = Callable[[Settings, str, asyncio.Event], Awaitable[None]]
 STAND_BY_S = 1.0
+COLLECT_OBJECTS = 10_000  # looked through in 1 ms, which a request may wait
 HANG_S = 10.0
 ALIVE_S = 1.0
 BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)  # after failures of a store in a row
@@ -157,6 +159,16 @@ def node_id(state: Path) -> str:
             os.link(fresh, path)  # whoever is first wins, and nobody sees half a file
         fresh.unlink()
     return path.read_text().strip()
+
+
+def calm_collector(objects: int = COLLECT_OBJECTS) -> None:
+    """Looks for cycles after so many new objects: what most programs make ends without, and looking takes long.
+
+    What there is now stays for good and is not looked at again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(objects, 20, 100)
 
 
 async def wait_for_data(database: Database, stop: asyncio.Event) -> None:

@@ -31,7 +31,7 @@ from bench.pages import put_table
 from bench.product import KEY, Product, compile_hot_path
 from bench.servers import make_folder
 
-__all__ = ["CASES", "Case", "cases", "main", "measure", "request", "table"]
+__all__ = ["CASES", "Case", "ask_often", "cases", "main", "measure", "request", "table"]
 
 CLIENTS = 64
 BATCH = 1_000
@@ -204,12 +204,28 @@ async def _take_times(case: Case, port: int, seconds: float) -> list[float]:
     async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         end = time.monotonic() + seconds
         while len(times) < SINGLE_MIN or (time.monotonic() < end and len(times) < SINGLE_MAX):
-            began = time.perf_counter()
-            await _call(reader, writer, case, random.getrandbits(40))
-            times.append(1e3 * (time.perf_counter() - began))
+            times.append(await _timed(reader, writer, case))
 
     await _connected(port, ask)
     return times
+
+
+async def ask_often(case: Case, port: int, calls: int) -> list[float]:
+    """How many ms each of so many calls of one client took."""
+    times: list[float] = []
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while len(times) < calls:
+            times.append(await _timed(reader, writer, case))
+
+    await _connected(port, ask)
+    return times
+
+
+async def _timed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, case: Case) -> float:
+    began = time.perf_counter()
+    await _call(reader, writer, case, random.getrandbits(40))
+    return 1e3 * (time.perf_counter() - began)
 
 
 async def _connected(port: int, ask: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> None:

@@ -101,7 +101,7 @@ class Product:
         _wait(redis_socket(self._settings).exists, "redis")
         asyncio.run(self._fill(links, in_redis, is_described))
 
-    def start_web(self, *, compiled: bool, hot_links: int | None = None) -> tuple[int, int]:
+    def start_web(self, *, compiled: bool, hot_links: int | None = None, module: str = "app.main") -> tuple[int, int]:
         """One more web process, ready: (port, pid). Interpreted, it runs a copy without compiled modules."""
         port = free_port()
         environ = {
@@ -114,7 +114,7 @@ class Product:
         source = ROOT if compiled else self._interpreted()
         environ["PYTHONPATH"] = str(source)
         self._webs += 1
-        command = pinned(SERVER_CPU, sys.executable, "-m", "app.main")
+        command = pinned(SERVER_CPU, sys.executable, "-m", module)
         process = start(self._stack, command, self._folder, env=environ, cwd=source)
         wait_for_port(port)
         _wait_until_ready(port, "compiled" if compiled else "interpreted")

@@ -32,7 +32,7 @@ import msgspec
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
-from app.stores import Database, Session
+from app.stores import Database, Session, insert_rows
 
 __all__ = ["AUDIT", "AUDIT_INDEXES", "SYSTEM", "WHATS", "AuditLog", "AuditSearch", "Author", "Note", "time_of"]
 
@@ -106,6 +106,7 @@ class AuditLog:
     """
 
     def __init__(self, database: Database, *, now_s: Callable[[], float], token_bytes: Callable[[int], bytes]) -> None:
+        self._database = database
         self._rows = database[AUDIT]
         self._now_s = now_s
         self._run = token_bytes(4)
@@ -146,7 +147,7 @@ class AuditLog:
 
     async def write(self, notes: Sequence[Note], session: Session) -> None:
         """Writes notes in the transaction of what they tell of."""
-        await self._rows.insert_many(notes, session=session)
+        await insert_rows(self._database, AUDIT, notes, session)
 
     async def add(self, note: Note) -> None:
         """Writes a note of what is no change of the database, in one write with others of this turn of the loop."""

@@ -45,7 +45,10 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_wide(self) -> bool:
         """Whether they hold nothing back."""
-        return self == Bounds()
+        return self == _WIDE
+
+
+_WIDE = Bounds()
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 __all__ = ["NOBODY", "Network", "Networks", "address_text", "client_address", "forwarded_client", "network_of"]
@@ -49,7 +49,7 @@ class Networks:
         return False
 
 
-def client_address(peer: bytes, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[Network]) -> tuple[str, str]:
+def client_address(peer: bytes, headers: Iterable[tuple[bytes, bytes]], trusted: Networks) -> tuple[str, str]:
     """(address, protocol) of the client.
 
     Args:
@@ -57,8 +57,7 @@ def client_address(peer: bytes, headers: Iterable[tuple[bytes, bytes]], trusted:
         headers: raw names and values.
         trusted: networks of proxies.
     """
-    networks = Networks(trusted)
-    if peer != NOBODY and peer not in networks:
+    if peer != NOBODY and peer not in trusted:
         return address_text(peer), "http"
     forwarded, forwarded_for, protocol = [], [], "http"
     for name, value in headers:
@@ -69,7 +68,7 @@ def client_address(peer: bytes, headers: Iterable[tuple[bytes, bytes]], trusted:
             forwarded.append(value)
         elif low == b"x-forwarded-proto" and value.strip().lower() == b"https":
             protocol = "https"
-    return address_text(forwarded_client(peer, b",".join(forwarded_for), b",".join(forwarded), networks)), protocol
+    return address_text(forwarded_client(peer, b",".join(forwarded_for), b",".join(forwarded), trusted)), protocol
 
 
 def forwarded_client(peer: bytes, forwarded_for: bytes, forwarded: bytes, trusted: Networks) -> bytes:

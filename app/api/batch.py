@@ -2,15 +2,14 @@
 
 In: `{"links": [...]}`, up to ROWS_MAX rows: bodies as a POST to `/api/v1/links` has them, changes, or what to delete.
 Out: `{"results": [...]}` in that order. A body of BODY_BYTES_MAX is read only after the key was checked. Rows are
-worked on STEP_ROWS at a time, so that redirects of the same process wait for no more than that.
+worked on in turns (`app.turns`), so that redirects of the same process wait for no more than that.
 
 A change of many links reads them in one query and writes them in one; a link that others changed in between is tried
-again as a single change would be, all of those together. May import: links.
+again as a single change would be, all of those together. May import: links, turns.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -21,18 +20,19 @@ from tornado import web
 
 from app.accounts import NOBODY
 from app.api.fields import DomainField, SlugField
-from app.api.links import CHANGES_MAX, INT64_MAX, NO_LINK, NOT_YOURS, UNDER_WAY, LinkBase, LinkView, view
+from app.api.links import CHANGES_MAX, INT64_MAX, NO_LINK, UNDER_WAY, LinkBase, LinkView, view
 from app.api.notes import tell_changed, tell_created, tell_deleted
 from app.api.operation import Answer, operation
-from app.api.problems import FieldError, decode_object, field_errors, wrong_fields
+from app.api.problems import FieldError, field_errors
+from app.api.rows import ROWS_MAX, read_rows, write_results
 from app.api.wishes import LinkChange, NewLink, Reading, read_change, read_link
 from app.links import DomainError, Existing, Link, SlugTakenError, join_key, normalise_domain
+from app.turns import Turn
 
 __all__ = ["BatchDeleteHandler", "BatchHandler"]
 
-ROWS_MAX = 1_000
 BODY_BYTES_MAX = 8 * 1024 * 1024
-STEP_ROWS = 200  # 2 ms of the loop, and one transaction
+STEP_ROWS = 500  # made in one transaction
 PASSWORDS_MAX = 50  # of one batch: 1.3 s in the threads that hash
 
 
@@ -108,15 +108,41 @@ class BatchBase(LinkBase):
 
     def body(self) -> bytes:
         """All parts together."""
-        return b"".join(self._chunks)
+        self._chunks = [b"".join(self._chunks)]
+        return self._chunks[0]
 
-    def rows(self) -> list[Any]:
+    async def rows(self) -> list[Any]:
         """The rows of the body; raises Problem."""
         self.check_media()
-        rows = decode_object(self.body()).get("links")
-        if not isinstance(rows, list) or not 0 < len(rows) <= ROWS_MAX:
-            raise wrong_fields([FieldError("links", f"must be an array of 1 to {ROWS_MAX} links")])
-        return rows
+        return await read_rows(self.body())
+
+    async def read_which(
+        self, rows: list[Any], results: dict[int, RowResult], kind: type[Which | RowChange]
+    ) -> dict[int, tuple[str, int | None]]:
+        """The key and version of each row that names a link, by its number; refusals of the others go to `results`."""
+        wanted: dict[int, tuple[str, int | None]] = {}
+        seen: set[str] = set()
+        turn = Turn()
+        for n, row in enumerate(rows):
+            if turn.is_over:
+                await turn.end()
+            if not isinstance(row, dict):
+                results[n] = _refusal([FieldError("", "must be a JSON object")])
+                continue
+            named = row if kind is Which else {name: row[name] for name in _WHICH if name in row}
+            errors = field_errors(named, Which)
+            try:
+                domain = normalise_domain(row["domain"]) if not errors and row.get("domain") else ""
+            except DomainError as error:
+                errors.append(FieldError("domain", str(error)))
+            if not errors and (key := join_key(domain, row["slug"])) in seen:
+                errors.append(FieldError("slug", "stands in another row, too"))
+            if errors:
+                results[n] = _refusal(errors)
+                continue
+            seen.add(key)
+            wanted[n] = key, row.get("version")
+        return wanted
 
     async def find_links(self, wanted: Mapping[int, tuple[str, int | None]]) -> dict[str, Link]:
         """Those of the named links that are the caller's to see, by key."""
@@ -130,12 +156,12 @@ class BatchBase(LinkBase):
             if self._passwords_left < 0:
                 reading.errors.append(FieldError("password", f"only {PASSWORDS_MAX} of a batch may have one"))
 
-    def answer_rows(self, results: Sequence[RowResult | None]) -> None:
+    async def answer_rows(self, results: Sequence[RowResult | None]) -> None:
         """Sends the results; every row has one by now."""
         found = [result for result in results if result is not None]
         assert len(found) == len(results)
         self.is_unfinished = any(result.status == HTTPStatus.SERVICE_UNAVAILABLE for result in found)
-        self.answer(RowResults(found))
+        self.answer_encoded(await write_results(found))
 
 
 class BatchHandler(BatchBase):
@@ -155,8 +181,9 @@ class BatchHandler(BatchBase):
 
         Each row names a link, perhaps its version, and holds what shall change of it; each has a result of its own.
         """
-        rows, results = self.rows(), dict[int, RowResult]()
-        wanted = await _read_which(rows, results, RowChange)
+        rows, results = await self.rows(), dict[int, RowResult]()
+        wanted = await self.read_which(rows, results, RowChange)
+        turn = Turn()
         for _ in range(CHANGES_MAX):
             found = await self.find_links(wanted)
             changes: dict[int, tuple[Link, dict[str, Any]]] = {}
@@ -164,15 +191,15 @@ class BatchHandler(BatchBase):
                 fields = await self._read_change(rows[n], link, n, results)
                 if fields is not None:
                     changes[n] = link, fields
-                if n % STEP_ROWS == 0:
-                    await asyncio.sleep(0)
+                if turn.is_over:
+                    await turn.end()
             tells = [tell_changed(self.services.audit, self.author, link, fields) for link, fields in changes.values()]
             changed = await self.services.catalog.change_many(list(changes.values()), tells)
             self._tell(changes, changed, HTTPStatus.OK, results)
             wanted = {n: which for n, which in wanted.items() if n not in results}
             if not wanted:
                 break
-        self.answer_rows([results.get(n) or _contended() for n in range(len(rows))])
+        await self.answer_rows([results.get(n) or _contended() for n in range(len(rows))])
 
     async def _read_change(
         self, row: dict[str, Any], link: Link, n: int, results: dict[int, RowResult]
@@ -183,7 +210,6 @@ class BatchHandler(BatchBase):
         self.judge_password(reading)
         if reading.errors:
             results[n] = _refusal(reading.errors)
-            await asyncio.sleep(0)  # what is wrong takes longer to name than what is right to read
             return None
         return {**reading.fields, **await self.hash_password(reading.password)}
 
@@ -195,36 +221,36 @@ class BatchHandler(BatchBase):
                 results[n] = RowResult(status=status, link=view(link, public_url))
 
     async def _make_all(self) -> None:
-        rows = self.rows()
+        rows = await self.rows()
         results: list[RowResult] = []
         for start in range(0, len(rows), STEP_ROWS):
             results += await self._make(rows[start : start + STEP_ROWS], start)
-        self.answer_rows(results)
+        await self.answer_rows(results)
 
     async def _make(self, rows: list[Any], first: int) -> list[RowResult]:
         catalog = self.services.catalog
         drafts: list[Link] = []
         may_rename: list[bool] = []
         results: list[RowResult | None] = []
+        turn = Turn()
         for n, row in enumerate(rows, first):
+            if turn.is_over:
+                await turn.end()
             reading = read_link(row, catalog.check_target)
             await self.judge_new(reading)
             self.judge_password(reading)
-            results.append(_refusal(reading.errors) if reading.errors else None)
             if reading.errors:
-                await asyncio.sleep(0)  # what is wrong takes longer to name than what is right to read
+                results.append(_refusal(reading.errors))
                 continue
-            drafts.append(await self.draft_of(reading, n))
+            results.append(None)
+            password = {} if reading.password is UNSET else await self.hash_password(reading.password)
+            drafts.append(self.draft_of(reading, password, n))
             may_rename.append(reading.slug is None)
-        await asyncio.sleep(0)
-        made = iter(await catalog.create_many(drafts, may_rename, tell_created(self.services.audit, self.author)))
+        await turn.end()
+        tell = tell_created(self.services.audit, self.author)
+        made = iter(await catalog.create_many(drafts, may_rename, tell, self.caller.sees))
         public_url = self.services.settings.public_url
-        return [self._result(next(made), public_url) if result is None else result for result in results]
-
-    def _result(self, made: Link | Existing | Exception, public_url: str) -> RowResult:
-        if isinstance(made, Existing) and not self.caller.sees(made.link):
-            return RowResult(status=HTTPStatus.CONFLICT, errors=[FieldError("find_existing", NOT_YOURS)])
-        return _result(made, public_url)
+        return [_result(next(made), public_url) if result is None else result for result in results]
 
 
 class BatchDeleteHandler(BatchBase):
@@ -236,8 +262,8 @@ class BatchDeleteHandler(BatchBase):
 
         Each row names a link, perhaps its version, and has a result of its own. DELETE has no body (RFC 9110, 9.3.5).
         """
-        rows, results = self.rows(), dict[int, RowResult]()
-        wanted = await _read_which(rows, results, Which)
+        rows, results = await self.rows(), dict[int, RowResult]()
+        wanted = await self.read_which(rows, results, Which)
         for _ in range(CHANGES_MAX):
             found = await self.find_links(wanted)
             links = dict(_at_version(wanted, found, results))
@@ -249,35 +275,7 @@ class BatchDeleteHandler(BatchBase):
             wanted = {n: which for n, which in wanted.items() if n not in results}
             if not wanted:
                 break
-        self.answer_rows([results.get(n) or _contended() for n in range(len(rows))])
-
-
-async def _read_which(
-    rows: list[Any], results: dict[int, RowResult], kind: type[Which | RowChange]
-) -> dict[int, tuple[str, int | None]]:
-    """The key and the version of each row that names a link, by its number; refusals of the others go to `results`."""
-    wanted: dict[int, tuple[str, int | None]] = {}
-    seen: set[str] = set()
-    for n, row in enumerate(rows):
-        if not isinstance(row, dict):
-            results[n] = _refusal([FieldError("", "must be a JSON object")])
-            continue
-        if n % STEP_ROWS == 0:
-            await asyncio.sleep(0)
-        named = row if kind is Which else {name: row[name] for name in _WHICH if name in row}
-        errors = field_errors(named, Which)
-        try:
-            domain = normalise_domain(row["domain"]) if not errors and row.get("domain") else ""
-        except DomainError as error:
-            errors.append(FieldError("domain", str(error)))
-        if not errors and (key := join_key(domain, row["slug"])) in seen:
-            errors.append(FieldError("slug", "stands in another row, too"))
-        if errors:
-            results[n] = _refusal(errors)
-            continue
-        seen.add(key)
-        wanted[n] = key, row.get("version")
-    return wanted
+        await self.answer_rows([results.get(n) or _contended() for n in range(len(rows))])
 
 
 def _at_version(

@@ -118,7 +118,6 @@ def short_url(link: Link, public_url: str) -> str:
     return f"{scheme}://{link.domain}{f':{port}' if port else ''}/{link.slug}"
 
 
-NOT_YOURS = "A link that leads there is not this key's to see."
 BUSY = "Others are changing the same link all the time."
 
 
@@ -127,10 +126,14 @@ class LinkBase(Handler):
 
     async def judge_new(self, reading: Reading) -> None:
         """Adds errors when the wished domain is none of this instance, or the link would be none of the caller's."""
-        if reading.domain and not await self.services.domains.knows(reading.domain):
+        bounds = self.caller.bounds
+        if not bounds.is_wide:
+            faults = self.caller.faults(reading.domain, reading.fields.get("tags", []), self.caller.owner)
+            reading.errors += (FieldError(field, message) for field, message in faults)
+        # Who is narrowed to one domain is not told which others there are.
+        is_asked = reading.domain and bounds.domain in (None, reading.domain)
+        if is_asked and not await self.services.domains.knows(reading.domain):
             reading.errors.append(FieldError("domain", "is no domain of this instance"))
-        faults = self.caller.faults(reading.domain, reading.fields.get("tags", []), self.caller.owner)
-        reading.errors += (FieldError(field, message) for field, message in faults)
 
     def judge_change(self, reading: Reading, link: Link) -> None:
         """Adds errors when a changed link would be none of the caller's any more, or a ban would end without an admin.
@@ -154,10 +157,10 @@ class LinkBase(Handler):
             detail = "Too many passwords are being hashed right now."
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers) from error
 
-    async def draft_of(self, reading: Reading, row: int = 0) -> Link:
-        """A draft of what was read without errors; `row` is its number in the request."""
+    def draft_of(self, reading: Reading, password: dict[str, Any], row: int = 0) -> Link:
+        """A draft of what was read without errors; `row`: its number in the request, `password`: of `hash_password`."""
         assert reading.target is not None
-        fields = {**reading.fields, **await self.hash_password(reading.password), "owner": self.caller.owner}
+        fields = {**reading.fields, **password, "owner": self.caller.owner}
         seed = None if self.seed is None else self.seed + row.to_bytes(4, "big")
         return self.services.catalog.draft(
             target=reading.target, slug=reading.slug, domain=reading.domain, seed=seed, **fields
@@ -187,14 +190,13 @@ class LinksHandler(LinkBase):
         if reading.errors:
             raise wrong_fields(reading.errors)
         tell = tell_created(self.services.audit, self.author)
-        (made,) = await catalog.create_many([await self.draft_of(reading)], [reading.slug is None], tell)
+        draft = self.draft_of(reading, await self.hash_password(reading.password))
+        (made,) = await catalog.create_many([draft], [reading.slug is None], tell, self.caller.sees)
         if isinstance(made, SlugTakenError):
             taken = [FieldError("slug", "is taken")]
             raise Problem(HTTPStatus.CONFLICT, "This slug belongs to another link.", taken)
         if isinstance(made, Exception):
             raise made
-        if isinstance(made, Existing) and not self.caller.sees(made.link):
-            raise Problem(HTTPStatus.CONFLICT, NOT_YOURS)
         link = made.link if isinstance(made, Existing) else made
         self.set_header("Location", f"/api/v1/links/{link.slug}" + (f"?domain={link.domain}" if link.domain else ""))
         self.set_header("ETag", f'"{link.version}"')
@@ -283,7 +285,7 @@ class LinkHandler(LinkBase):
             link = await self.find_link(key)
             if version not in (None, link.version):
                 raise _outdated(link)
-            if await self.services.catalog.delete(key, version=link.version, tell=tell) is not None:
+            if await self.services.catalog.delete(link.key, version=link.version, tell=tell) is not None:
                 self.clear_header("Content-Type")
                 self.set_status(HTTPStatus.NO_CONTENT)
                 return
@@ -317,6 +319,8 @@ class RestoreHandler(LinkBase):
         It is back everywhere before this is answered, in its former state and with its statistics.
         """
         domain = self.domain_named(self.query(LinkQuery).domain)
+        if self.caller.bounds.domain not in (None, domain):
+            raise Problem(HTTPStatus.NOT_FOUND, NO_LINK)
         if domain and not await self.services.domains.knows(domain):
             raise Problem(HTTPStatus.CONFLICT, f"{domain} is no domain of this instance any more.")
         key = join_key(domain, slug)

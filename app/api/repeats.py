@@ -42,6 +42,7 @@ LEASE_S = 10.0  # a request takes less, but a batch with passwords in a queue; t
 WAIT_S = 5.0
 POLL_S = 0.05
 TRIES_MAX = 4
+DIGEST_BYTES_MAX = 65_536  # that the loop digests itself: 0.2 ms
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -80,7 +81,7 @@ class Repeats:
             message = "must be 1 to 255 visible ASCII characters"
             raise wrong_fields([FieldError("Idempotency-Key", message)])
         id_ = hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()
-        digest = hashlib.sha256(request).hexdigest()
+        digest = await asyncio.to_thread(_digest, request) if len(request) > DIGEST_BYTES_MAX else _digest(request)
         until_s = self._monotonic() + WAIT_S
         while True:
             holder = secrets.token_hex(8)
@@ -135,3 +136,7 @@ class Repeats:
             assert row is not None
             return row
         raise Problem(HTTPStatus.CONFLICT, "Others use this key right now.", headers={"Retry-After": "1"})
+
+
+def _digest(request: bytes) -> str:
+    return hashlib.sha256(request).hexdigest()

@@ -37,6 +37,8 @@ from app.redirect import REDIRECT_CODES
 __all__ = ["LinkChange", "LinkWish", "NewLink", "Reading", "read_change", "read_link"]
 
 _NAMES = ("title", "notes", "forward_query", "forward_path", "max_visits", "code")
+#: What is read of most bodies; the others are looked for only where something else was given.
+_PLAIN = frozenset({"target", "slug", "domain", "title", "notes"})
 
 
 class LinkChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -94,7 +96,7 @@ class Reading:
 def read_link(data: Any, check_target: Callable[[str], str]) -> Reading:
     """A wish for a new link."""
     wish, errors = _convert(data)
-    reading = _read(wish, check_target, errors)
+    reading = _read(wish, data, check_target, errors)
     if wish.target is UNSET and not any(error.field in ("target", "") for error in errors):
         errors.append(FieldError("target", "is required"))
     if wish.domain is not UNSET and wish.domain:
@@ -110,14 +112,15 @@ def read_link(data: Any, check_target: Callable[[str], str]) -> Reading:
     if wish.find_existing is True:
         reading.fields["is_only"] = True
         errors += _faults_of_finding(wish)
-    errors += _faults_together(reading.fields)
+    if not _PLAIN.issuperset(reading.fields):
+        errors += _faults_together(reading.fields)
     return reading
 
 
 def read_change(data: Any, link: Link, check_target: Callable[[str], str]) -> Reading:
     """A wish to change `link`; what is judged together is judged with what stays."""
     wish, errors = _convert(data)
-    reading = _read(wish, check_target, errors)
+    reading = _read(wish, data, check_target, errors)
     for name in ("slug", "domain", "find_existing"):
         if getattr(wish, name) is not UNSET:
             errors.append(FieldError(name, "cannot be changed: make another link"))
@@ -140,7 +143,7 @@ def _convert(data: Any) -> tuple[LinkWish, list[FieldError]]:
         return msgspec.convert(right, LinkWish), field_errors(data, LinkWish)
 
 
-def _read(wish: LinkWish, check_target: Callable[[str], str], errors: list[FieldError]) -> Reading:
+def _read(wish: LinkWish, data: Any, check_target: Callable[[str], str], errors: list[FieldError]) -> Reading:
     reading = Reading(errors=errors)
     fields = reading.fields
     if wish.target is not UNSET:
@@ -151,6 +154,13 @@ def _read(wish: LinkWish, check_target: Callable[[str], str], errors: list[Field
     for name in _NAMES:
         if (value := getattr(wish, name)) is not UNSET:
             fields[name] = value
+    if not isinstance(data, dict) or not _PLAIN.issuperset(data):
+        _read_more(wish, check_target, reading)
+    return reading
+
+
+def _read_more(wish: LinkWish, check_target: Callable[[str], str], reading: Reading) -> None:
+    fields, errors = reading.fields, reading.errors
     if wish.code is not UNSET and wish.code not in REDIRECT_CODES:
         errors.append(FieldError("code", "must be 301, 302, 307 or 308"))
     if wish.state is not UNSET:
@@ -164,7 +174,6 @@ def _read(wish: LinkWish, check_target: Callable[[str], str], errors: list[Field
         reading.password = wish.password
         errors += _password_faults(wish.password)
     fields |= _read_branches(wish, check_target, errors)
-    return reading
 
 
 def _read_branches(wish: LinkWish, check_target: Callable[[str], str], errors: list[FieldError]) -> dict[str, Any]:

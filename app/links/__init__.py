@@ -19,7 +19,7 @@ from app.links.options import (
     slug_length_min,
 )
 from app.links.passwords import HasherBusyError, PasswordError, PasswordHasher, check_password
-from app.links.slugs import SlugError, check_slug
+from app.links.slugs import Chance, SlugError, check_slug
 from app.links.storage import COUNT_MAX, INDEXES, LINKS, LinkStore, SlugTakenError
 from app.links.tags import COUNT_MAX as TAGS_COUNT_MAX
 from app.links.tags import TAG_MOVES, TagBusyError, Tags, TagTakenError
@@ -47,6 +47,7 @@ __all__ = [
     "Cached",
     "CachedLink",
     "Catalog",
+    "Chance",
     "ChangeFeed",
     "Domain",
     "DomainError",

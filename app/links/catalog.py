@@ -30,7 +30,7 @@ __all__ = ["Catalog", "Existing"]
 
 TRIES_MAX = 8  # at 100 million links a try in 20,000 collides; eight in a row mean that something else is wrong
 ANNOUNCE_S = 1.0  # a Redis that hangs must not hold up a change that MongoDB already has
-ANNOUNCE_MAX = 1_000  # links told of at once
+ANNOUNCE_MAX = 250  # links told of at once: 1 ms
 LINK_ID_BITS = 63
 _NEW = Exception("not stored yet")
 
@@ -47,7 +47,7 @@ class Catalog:
 
     Args:
         now_ms: Unix time in ms.
-        randbits: `secrets.randbits`; randbelow: `secrets.randbelow`.
+        randbits, randbelow: as `secrets` has them.
         ours: (host, port) of this instance's own addresses.
         on_unannounced: called with the error when Redis could not be told.
         options_of: a domain's options, for how its slugs are made.
@@ -117,11 +117,16 @@ class Catalog:
         )
 
     async def create_many(
-        self, drafts: Sequence[Link], may_rename: Sequence[bool], tell: Tell = None
+        self,
+        drafts: Sequence[Link],
+        may_rename: Sequence[bool],
+        tell: Tell = None,
+        sees: Callable[[Link], bool] = lambda link: True,
     ) -> list[Link | Existing | Exception]:
         """Stores drafts in one write: for each the link, or why it was not stored.
 
-        A draft that `is_only` is not stored where a link exists that does the same.
+        A draft that `is_only` is not stored where a link exists that does the same and that one `sees`. Beside one that
+        one must not know of it is stored as any other.
 
         Args:
             drafts: links of `draft`.
@@ -129,17 +134,18 @@ class Catalog:
             tell: makes the note of each, which is stored with it.
         """
         results: list[Link | Existing | Exception] = [SameTakenError() if draft.is_only else _NEW for draft in drafts]
-        slugs = [draft.slug for draft in drafts]
+        asked = list(drafts)
         for _ in range(TRIES_MAX):
-            await self._find_same(drafts, results)
+            await self._find_same(asked, results, sees)
             wanted = [n for n, result in enumerate(results) if result is _NEW or isinstance(result, SameTakenError)]
             if not wanted:
                 break
-            asked = [msgspec.structs.replace(drafts[n], slug=slugs[n]) for n in wanted]
-            for n, result in zip(wanted, await self.store.insert_many(asked, tell), strict=True):
+            stored = await self.store.insert_many([asked[n] for n in wanted], tell)
+            for n, result in zip(wanted, stored, strict=True):
                 results[n] = result
                 if may_rename[n] and isinstance(result, SlugTakenError):
-                    results[n], slugs[n] = _NEW, self._make_slug(drafts[n].domain, self._randbelow)
+                    slug = self._make_slug(drafts[n].domain, self._randbelow)
+                    results[n], asked[n] = _NEW, msgspec.structs.replace(asked[n], slug=slug)
         await self._announce([result for result in results if isinstance(result, Link)])
         return [SlugTakenError(drafts[n].key) if result is _NEW else result for n, result in enumerate(results)]
 
@@ -147,13 +153,18 @@ class Catalog:
         options = self._options_of(domain)
         return make_slug(randbelow, options.slug_length, options.slug_alphabet)
 
-    async def _find_same(self, drafts: Sequence[Link], results: list[Link | Existing | Exception]) -> None:
+    async def _find_same(
+        self, drafts: list[Link], results: list[Link | Existing | Exception], sees: Callable[[Link], bool]
+    ) -> None:
         """Puts what exists in the place of those of whom only one may be."""
         asked = [n for n, result in enumerate(results) if isinstance(result, SameTakenError)]
         found = await asyncio.gather(*(self.store.find_same(drafts[n]) for n in asked))
-        for n, link in zip(asked, found, strict=True):
-            if link is not None:
-                results[n] = Existing(link)
+        for n, links in zip(asked, found, strict=True):
+            seen = next(filter(sees, links), None)
+            if seen is not None:
+                results[n] = Existing(seen)
+            elif links:
+                results[n], drafts[n] = _NEW, msgspec.structs.replace(drafts[n], is_only=False)
 
     async def change_many(
         self, changes: Sequence[tuple[Link, dict[str, Any]]], tells: Sequence[Tell]

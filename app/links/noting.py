@@ -2,7 +2,7 @@
 
 In: an update of one row, or rows to insert, and how to tell of the links that come of it. Out: the links as they are
 stored, on a majority; or nothing happened. What a note holds, and where it goes, is the caller's business.
-May import: pymongo, `rows`, stores.
+May import: pymongo, `rows`, stores, turns.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from pymongo import ReturnDocument, UpdateOne
 
 from app.links.model import Link, LinkState
 from app.links.rows import from_row, to_row
-from app.stores import Database, Session, transact
+from app.stores import Database, Session, insert_rows, transact
+from app.turns import Turn
 
 __all__ = ["LINKS", "NotedLinks", "Tell", "Write", "WriteNotes"]
 
 LINKS = "links"
+UPDATES_MAX = 500  # of one bulk write, which PyMongo encodes in one go: 4 ms
 #: Makes the note of a change from the link as it is stored then; None: nothing is told.
 Tell = Callable[[Link], Mapping[str, Any]] | None
 #: Writes notes within a transaction.
@@ -69,7 +71,9 @@ class NotedLinks:
             # What another changes after this read conflicts with this write, and the transaction begins again.
             done = [write for write in writes if versions.get(write.after.key) == write.version]
             if done:
-                await self._links.bulk_write([_update_of(write) for write in done], ordered=False, session=session)
+                for start in range(0, len(done), UPDATES_MAX):
+                    updates = [_update_of(write) for write in done[start : start + UPDATES_MAX]]
+                    await self._links.bulk_write(updates, ordered=False, session=session)
                 await self._note([(write.after, write.tell) for write in done], session)
             return {write.after.key for write in done}
 
@@ -77,16 +81,26 @@ class NotedLinks:
 
     async def insert(self, told: Sequence[tuple[Link, Tell]]) -> None:
         """Inserts all links; raises BulkWriteError when the key or id of one is known, and then inserts none."""
+        rows, notes = list[Mapping[str, Any]](), list[Mapping[str, Any]]()
+        turn = Turn()
+        for link, tell in told:
+            rows.append(to_row(link))
+            if tell is not None:
+                notes.append(tell(link))
+            if turn.is_over:
+                await turn.end()
 
         async def work(session: Session) -> None:
-            await self._links.insert_many([to_row(link) for link, _ in told], session=session)
-            await self._note(told, session)
+            await insert_rows(self._database, LINKS, rows, session)
+            await self._write(notes, session)
 
         if told:
             await transact(self._database, work)
 
     async def _note(self, told: Sequence[tuple[Link, Tell]], session: Session) -> None:
-        notes = [tell(link) for link, tell in told if tell is not None]
+        await self._write([tell(link) for link, tell in told if tell is not None], session)
+
+    async def _write(self, notes: Sequence[Mapping[str, Any]], session: Session) -> None:
         if notes:
             assert self._write_notes is not None
             await self._write_notes(notes, session)

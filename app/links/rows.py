@@ -21,16 +21,24 @@ __all__ = ["DERIVED", "branch_fields", "derived_fields", "from_row", "set_fields
 
 #: What is made of a link's other fields, for indexes alone. A deleted link has none of it.
 DERIVED = ("labels", "terms", "same", "once")
+_MADE = {"domain", "slug", "link", "version", "state", "rules", "variants", "is_only"}
+_AS_THEY_ARE = tuple(field.name for field in msgspec.structs.fields(Link) if field.name not in _MADE)
 
 
 def to_row(link: Link) -> dict[str, Any]:
     """The document of a link."""
-    row: dict[str, Any] = {name: value for name, value in msgspec.structs.asdict(link).items() if value is not None}
-    del row["domain"], row["slug"], row["rules"], row["variants"], row["is_only"]
-    row.update(_id=link.key, link=Int64(link.link), version=Int64(link.version), state=link.state.value)
+    row: dict[str, Any] = {
+        "_id": link.key,
+        "link": Int64(link.link),
+        "version": Int64(link.version),
+        "state": link.state.value,
+    }
+    row |= {name: value for name in _AS_THEY_ARE if (value := getattr(link, name)) is not None}
     if link.rules or link.variants:
-        row.update(branch_fields(link.rules, link.variants))
-    row |= {name: value for name, value in derived_fields(link).items() if value is not None}
+        row |= branch_fields(link.rules, link.variants)
+    row |= derived_fields(link)
+    if row["same"] is None:
+        del row["same"]
     if link.is_only:
         row["once"] = row["same"]
     return row

@@ -12,12 +12,13 @@ from collections.abc import Callable
 
 from app.settings import RESERVED_SEGMENTS
 
-__all__ = ["ALPHABET", "SLUG_LENGTH", "SlugError", "check_slug", "make_slug", "seeded"]
+__all__ = ["ALPHABET", "SLUG_LENGTH", "Chance", "SlugError", "check_slug", "make_slug", "seeded"]
 
 #: No 0 O 1 l I: what is read from paper or over the phone is typed right.
 ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 SLUG_LENGTH = 7  # 57^7 = 1.95e12: with 100 million links one try in 20,000 collides
 SLUG_CHARACTERS_MAX = 64
+CHANCE_BYTES = 4_096  # of one read: 4 µs, of which a read of 8 takes 2 already
 _CHOSEN = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -35,6 +36,35 @@ def make_slug(randbelow: Callable[[int], int], length: int = SLUG_LENGTH, alphab
         slug = "".join(characters)
         if slug.lower() not in RESERVED_SEGMENTS:
             return slug
+
+
+class Chance:
+    """Random numbers as `secrets` has them, out of one read of the kernel's for many: a read takes longer than a link.
+
+    Args:
+        token_bytes: `secrets.token_bytes`. No byte is used twice.
+    """
+
+    def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
+        self._token_bytes = token_bytes
+        self._pool = b""
+        self._at = 0
+
+    def bits(self, count: int) -> int:
+        """A number of so many bits."""
+        size = (count + 7) // 8
+        end = self._at + size
+        if end > len(self._pool):
+            self._pool, end = self._token_bytes(max(CHANCE_BYTES, size)), size
+        self._at, number = end, int.from_bytes(self._pool[end - size : end], "big")
+        return number >> (size * 8 - count)
+
+    def below(self, most: int) -> int:
+        """A number from 0 to below `most`, each as likely."""
+        while True:
+            number = self.bits(most.bit_length())
+            if number < most:
+                return number
 
 
 def seeded(seed: bytes) -> Callable[[int], int]:

@@ -2,7 +2,8 @@
 
 In: links, already judged. Out: rows of the collection `links`, written to a majority before anyone is told.
 Inserts of one turn of the loop share one write, and so do those that come while WRITES_MAX are under way; each gets its
-own result. A change and the note that tells of it are one transaction (`noting`).
+own result. Links asked for in one turn share a read. A change and the note that tells of it are one transaction
+(`noting`).
 A deleted link stays as a tombstone (`tombstones`), so that its key's version never falls when it is taken again.
 May import: pymongo, and `model`.
 """
@@ -10,6 +11,7 @@ May import: pymongo, and `model`.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -41,10 +43,12 @@ INDEXES = [
     IndexModel([("once", ASCENDING)], sparse=True, unique=True),
     DELETED_INDEX,
 ]
-BATCH_MAX = 1_000  # rows of one write
+BATCH_MAX = 1_000  # rows of one write, unless one caller has more
+READ_KEYS = 250  # of one query, whose answer PyMongo decodes in one go: 2 ms
 WRITES_MAX = 2  # inserts under way at once: what comes meanwhile shares the next one
 INSERTS_MAX = 8  # times that a write is tried while others take its keys
 COUNT_MAX = 10_000
+SAME_MAX = 100  # links to one target that are looked at for one that may be seen
 LIST_MS = 1_000  # a list that takes longer finds too little among too many
 _UNIQUE = ("_id", "link", "once")
 #: What a redirect needs; titles, notes and tags stay in MongoDB.
@@ -71,7 +75,13 @@ class _Wish(NamedTuple):
 
     link: Link
     tell: Tell
-    result: asyncio.Future[Link | Exception]
+
+
+class _Order(NamedTuple):
+    """Wishes of one caller, who waits for what becomes of each."""
+
+    wishes: list[_Wish]
+    results: asyncio.Future[list[Link | Exception]]
 
 
 class LinkStore:
@@ -86,8 +96,10 @@ class LinkStore:
         self._links = database[LINKS]
         self._noted = NotedLinks(database, write_notes)
         self.tombstones = Tombstones(self._links, self._noted, kept_s)
-        self._waiting: list[_Wish] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: deque[_Order] = deque()
+        self._writes: set[asyncio.Task[None]] = set()
+        self._asked: dict[str, asyncio.Future[Link | None]] = {}
+        self._reads: set[asyncio.Task[None]] = set()
 
     async def find_many(self, keys: Sequence[str]) -> dict[str, StoredLink]:
         """What is known of each key, tombstones included, as far as redirects need it."""
@@ -95,21 +107,29 @@ class LinkStore:
         return {row["_id"]: msgspec.convert(row, StoredLink) for row in rows}
 
     async def get(self, key: str) -> Link | None:
-        """One link with all its fields; None when there is none or it is deleted."""
-        row = await self._links.find_one({"_id": key, "state": {"$ne": LinkState.DELETED.value}})
-        return None if row is None else from_row(row)
+        """One link with all its fields; None when there is none or it is deleted. Those of one turn share a query."""
+        future = self._asked.get(key)
+        if future is None:
+            loop = asyncio.get_running_loop()
+            if not self._asked:
+                loop.call_soon(self._read_asked)
+            future = self._asked[key] = loop.create_future()
+        return await asyncio.shield(future)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, Link]:
-        """Those of the keys that are living links, in one query."""
-        found = self._links.find({"_id": {"$in": list(keys)}, "state": {"$ne": LinkState.DELETED.value}})
-        return {row["_id"]: from_row(row) for row in await found.to_list()}
+        """Those of the keys that are living links."""
+        links: dict[str, Link] = {}
+        for start in range(0, len(keys), READ_KEYS):
+            living = {"_id": {"$in": list(keys[start : start + READ_KEYS])}, "state": {"$ne": LinkState.DELETED.value}}
+            links |= {row["_id"]: from_row(row) for row in await self._links.find(living).to_list()}
+        return links
 
-    async def find_same(self, draft: Link) -> Link | None:
-        """An active link of the same domain and owner that does what the draft would do."""
+    async def find_same(self, draft: Link) -> list[Link]:
+        """Active links of the same domain and owner that do what the draft would do; at most SAME_MAX."""
         same = same_as(draft)
         assert same is not None
-        row = await self._links.find_one({"same": Int64(same), "target": draft.target, "owner": draft.owner})
-        return None if row is None else from_row(row)
+        found = self._links.find({"same": Int64(same), "target": draft.target, "owner": draft.owner}).limit(SAME_MAX)
+        return [from_row(row) for row in await found.to_list()]
 
     async def page(self, listing: Listing, *, limit: int, after: Place | None = None) -> Page:
         """Links of a listing, behind `after`; stable while links are added and removed. Raises ListingError."""
@@ -167,9 +187,9 @@ class LinkStore:
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._flush)
-        futures: list[asyncio.Future[Link | Exception]] = [loop.create_future() for _ in links]
-        self._waiting += (_Wish(link, tell, future) for link, future in zip(links, futures, strict=True))
-        return [await future for future in futures]
+        order = _Order([_Wish(link, tell) for link in links], loop.create_future())
+        self._waiting.append(order)
+        return await order.results
 
     async def change(
         self, key: str, fields: Mapping[str, Any], *, now_ms: int, version: int | None, tell: Tell = None
@@ -187,69 +207,118 @@ class LinkStore:
         """As `change`, of different links at once; the keys of those that were at their version."""
         return await self._noted.update_many(writes) if writes else set()
 
+    def _read_asked(self) -> None:
+        asked, self._asked = self._asked, {}
+        task = asyncio.get_running_loop().create_task(self._answer(asked))
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
+
+    async def _answer(self, asked: dict[str, asyncio.Future[Link | None]]) -> None:
+        try:
+            found = await self.get_many(list(asked))
+        except Exception as error:
+            for future in asked.values():
+                future.set_exception(error)
+                future.exception()  # who went away is not warned
+            return
+        for key, future in asked.items():
+            future.set_result(found.get(key))
+
     def _flush(self) -> None:
-        while self._waiting and len(self._tasks) < WRITES_MAX:
-            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-            task = asyncio.get_running_loop().create_task(self._insert_many(batch))
-            self._tasks.add(task)
+        while self._waiting and len(self._writes) < WRITES_MAX:
+            orders, rows = list[_Order](), 0
+            while self._waiting and (not orders or rows + len(self._waiting[0].wishes) <= BATCH_MAX):
+                orders.append(self._waiting.popleft())
+                rows += len(orders[-1].wishes)
+            task = asyncio.get_running_loop().create_task(self._insert_orders(orders))
+            self._writes.add(task)
             task.add_done_callback(self._on_inserted)
 
     def _on_inserted(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._writes.discard(task)
         self._flush()
 
-    async def _insert_many(self, batch: list[_Wish]) -> None:
+    async def _insert_orders(self, orders: list[_Order]) -> None:
+        """Whose links are all new need not wait for what becomes of the others'."""
         try:
-            new, known = await self._insert_new(batch)
-            for wish in new:
-                _settle(wish, wish.link)
-            for wish in known:
-                _settle(wish, await self._outcome(wish))
+            known = await self._insert_new([wish for order in orders for wish in order.wishes])
+            late, first = list[tuple[_Order, list[int]]](), 0
+            for order in orders:
+                places = [n - first for n in range(first, first + len(order.wishes)) if n in known]
+                first += len(order.wishes)
+                if places:
+                    late.append((order, places))
+                else:
+                    _settle(order, [wish.link for wish in order.wishes])
+            for order, places in late:
+                results: list[Link | Exception] = [wish.link for wish in order.wishes]
+                for n, outcome in zip(places, await self._outcomes([order.wishes[n] for n in places]), strict=True):
+                    results[n] = outcome
+                _settle(order, results)
         except Exception as error:
-            for wish in batch:
-                _settle(wish, error)
+            for order in orders:
+                _settle(order, [error] * len(order.wishes))
 
-    async def _insert_new(self, batch: list[_Wish]) -> tuple[list[_Wish], list[_Wish]]:
-        """Inserts all at once but those whose keys are known; returns both."""
-        new, known = batch, list[_Wish]()
+    async def _insert_new(self, batch: list[_Wish]) -> set[int]:
+        """Inserts all at once but those whose keys are known; returns the places of these."""
+        known: set[int] = set()
         for turn in range(INSERTS_MAX):
             try:
-                await self._noted.insert([(wish.link, wish.tell) for wish in new])
+                await self._noted.insert([wish for n, wish in enumerate(batch) if n not in known])
             except BulkWriteError:
                 if turn == INSERTS_MAX - 1:
                     raise
-                new, known = await self._part(batch)
+                known = await self._known(batch)
             else:
                 break
-        return new, known
+        return known
 
-    async def _part(self, batch: list[_Wish]) -> tuple[list[_Wish], list[_Wish]]:
-        """Those of whose unique fields nobody has any, each value once, and the others."""
+    async def _known(self, batch: list[_Wish]) -> set[int]:
+        """The places of those of whose unique fields another has one, stored or before it in the batch."""
         clauses: list[dict[str, Any]] = []
         for name in _UNIQUE:
             values = [value for wish in batch if (value := _unique(wish.link)[name]) is not None]
             clauses += [{name: {"$in": values}}] if values else []
         rows = await self._links.find({"$or": clauses}, dict.fromkeys(_UNIQUE, 1)).to_list()
         seen = {(name, row[name]) for row in rows for name in _UNIQUE if name in row}
-        parts: tuple[list[_Wish], list[_Wish]] = ([], [])
-        for wish in batch:
+        known: set[int] = set()
+        for n, wish in enumerate(batch):
             own = {(name, value) for name, value in _unique(wish.link).items() if value is not None}
-            parts[bool(own & seen)].append(wish)
+            if own & seen:
+                known.add(n)
             seen |= own
-        return parts
+        return known
+
+    async def _outcomes(self, wishes: list[_Wish]) -> list[Link | Exception]:
+        """What comes of wishes of whose unique fields other links have one."""
+        links, keys = [Int64(wish.link.link) for wish in wishes], [wish.link.key for wish in wishes]
+        try:
+            # An id was never used before, unless this is the same wish once more: then what it made is what it gets.
+            made = {row["link"]: row for row in await self._links.find({"link": {"$in": links}}).to_list()}
+            living = {"_id": {"$in": keys}, "state": {"$ne": LinkState.DELETED.value}}
+            taken = {row["_id"] for row in await self._links.find(living, {"_id": 1}).to_list()}
+        except PyMongoError as error:
+            return [error] * len(wishes)
+        outcomes: list[Link | Exception] = []
+        for wish in wishes:
+            if (row := made.get(wish.link.link)) is not None:
+                outcomes.append(from_row(row))
+            elif wish.link.key in taken and not wish.link.is_only:
+                outcomes.append(SlugTakenError(wish.link.key))
+            else:
+                outcomes.append(await self._outcome(wish))
+        return outcomes
 
     async def _outcome(self, wish: _Wish) -> Link | Exception:
-        """What comes of a wish of whose unique fields another link has one."""
-        # An id was never used before, unless this is the same wish once more: then what it made is what it gets.
-        made = await self._links.find_one({"link": Int64(wish.link.link)})
-        if made is not None:
-            return from_row(made)
-        if wish.link.is_only and await self._links.find_one({"once": _unique(wish.link)["once"]}) is not None:
-            return SameTakenError()
+        """What comes of a wish for a key that may be a tombstone's, or for the only link of its kind."""
         try:
+            if wish.link.is_only and await self._links.find_one({"once": _unique(wish.link)["once"]}) is not None:
+                return SameTakenError()
             return await self._take_over(wish) or SlugTakenError(wish.link.key)
         except DuplicateKeyError:  # on `once`, by one that came in between
             return SameTakenError()
+        except PyMongoError as error:
+            return error
 
     async def _take_over(self, wish: _Wish) -> Link | None:
         """Puts a link in place of a tombstone, with a higher version; None while the key is another link's."""
@@ -270,9 +339,9 @@ def _unique(link: Link) -> dict[str, Any]:
     return {"_id": link.key, "link": Int64(link.link), "once": None if same is None else Int64(same)}
 
 
-def _settle(wish: _Wish, result: Link | Exception) -> None:
-    if not wish.result.done():  # else it is settled, or whoever wished for it went away
-        wish.result.set_result(result)
+def _settle(order: _Order, results: list[Link | Exception]) -> None:
+    if not order.results.done():  # else whoever waited went away
+        order.results.set_result(results)
 
 
 def _too_slow(listing: Listing, error: PyMongoError) -> Exception:

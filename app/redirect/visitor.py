@@ -50,7 +50,6 @@ class Visitors:
             rb"\r\n%s:[ \t]*([^\r\n]*)" % re.escape((country_header or "").encode()), re.IGNORECASE
         )
         self._has_claims = country_header is not None
-        self._trusted = trusted
         self._proxies = Networks(trusted)
         self._make_reader = make_reader
         self._reader: TraitsReader | None = None
@@ -86,7 +85,7 @@ class Visitors:
         key = b"\n".join([peer, *(part for pair in headers for part in pair)])
         found = self._forwarded.get(key)
         if found is None:
-            found = client_address(peer, headers, self._trusted)[0]
+            found = client_address(peer, headers, self._proxies)[0]
             if len(key) <= FORWARDED_BYTES_MAX:
                 _remember(self._forwarded, key, found)
         return found

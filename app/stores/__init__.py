@@ -37,7 +37,15 @@ if TYPE_CHECKING:
         make_schema,
         read_schema,
     )
-    from app.stores.transactions import LostRaceError, Session, Trace, UnknownOutcomeError, transact, transaction
+    from app.stores.transactions import (
+        LostRaceError,
+        Session,
+        Trace,
+        UnknownOutcomeError,
+        insert_rows,
+        transact,
+        transaction,
+    )
 
 __all__ = [
     "DATABASE_NAME",
@@ -65,6 +73,7 @@ __all__ = [
     "UnknownOutcomeError",
     "check_data",
     "command",
+    "insert_rows",
     "make_private_folder",
     "make_schema",
     "mark_migrated",

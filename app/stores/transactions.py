@@ -7,9 +7,9 @@ Reads within it see one moment. May import: pymongo.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
@@ -18,7 +18,7 @@ from pymongo.write_concern import WriteConcern
 
 from app.stores.connections import Database
 
-__all__ = ["LostRaceError", "Session", "Trace", "UnknownOutcomeError", "transact", "transaction"]
+__all__ = ["LostRaceError", "Session", "Trace", "UnknownOutcomeError", "insert_rows", "transact", "transaction"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,7 @@ Trace = Callable[[str], None]
 _LOST = "TransientTransactionError"
 TRIES_MAX = 10  # 0.2 s: somebody who wrote the same has done so by then
 PAUSE_S = 0.005
+INSERT_ROWS = 250  # of one command, which PyMongo encodes in one go: 1 ms; with rows of 70 KB 18 MB, and 48 may be sent
 
 
 class LostRaceError(Exception):
@@ -80,6 +81,19 @@ async def transact(database: Database, work: Callable[[Session], Awaitable[T]]) 
                 raise cause from None
         await asyncio.sleep(PAUSE_S * turn)
     raise AssertionError  # the last turn returns or raises
+
+
+async def insert_rows(database: Database, collection: str, rows: Sequence[Mapping[str, Any]], session: Session) -> None:
+    """Inserts documents that have an `_id`, within a transaction: a third cheaper than PyMongo's `insert_many`.
+
+    Raises:
+        BulkWriteError: a key is taken; nothing of the transaction happened.
+    """
+    for start in range(0, len(rows), INSERT_ROWS):
+        documents = rows[start : start + INSERT_ROWS]
+        reply = await database.command("insert", collection, documents=documents, session=session)
+        if "writeErrors" in reply:
+            raise BulkWriteError(reply)
 
 
 async def _commit(session: AsyncClientSession, trace: Trace) -> None:

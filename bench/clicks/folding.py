@@ -17,8 +17,9 @@ from pathlib import Path
 from app.agents import CountryFinder, TraitsReader
 from app.analytics import Batch, Bucket, Folding
 from app.journal import Journal, Reader, create_source
+from app.process import calm_collector
 from bench.clicks.traffic import TRAFFIC
-from workers.aggregator import calm_collector
+from workers.aggregator import COLLECT_OBJECTS
 
 __all__ = ["CASES", "measure_folding"]
 
@@ -40,7 +41,7 @@ CASES = {
 
 def measure_folding() -> dict[str, dict[str, float]]:
     """What `measure` found, by case."""
-    calm_collector()
+    calm_collector(COLLECT_OBJECTS)
     return {case: measure(case) for case in CASES}
 
 

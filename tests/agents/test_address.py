@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.agents import client_address, network_of
+from app.agents import Networks, client_address, network_of
 
-TRUSTED = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32"))
+TRUSTED = Networks((ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::/32")))
 UNIX = bytes(16)
 
 
@@ -62,7 +62,9 @@ def test_the_protocol_is_believed_from_trusted_proxies_only() -> None:
 
 def test_a_peer_is_trusted_however_its_network_is_written() -> None:
     for network in ("10.0.0.0/8", "::ffff:10.0.0.0/104", "::/0"):
-        found, _ = client_address(peer("10.0.0.1"), [(b"X-Forwarded-For", b"1.2.3.4")], [ipaddress.ip_network(network)])
+        found, _ = client_address(
+            peer("10.0.0.1"), [(b"X-Forwarded-For", b"1.2.3.4")], Networks([ipaddress.ip_network(network)])
+        )
         assert found == "1.2.3.4"
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.api.batch import PASSWORDS_MAX, ROWS_MAX
+from app.api.batch import PASSWORDS_MAX
+from app.api.rows import ROWS_MAX
 from app.links import LINKS, LinkCache
 from tests.api.service import With, serve
 from tests.conftest import Stores

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.api.batch import ROWS_MAX
 from app.api.problems import ERRORS_MAX
+from app.api.rows import ROWS_MAX
 from app.links import CHANNEL, LinkCache
 from tests.api.service import Service, With, serve
 from tests.conftest import Stores

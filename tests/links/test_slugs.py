@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import secrets
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.links import SLUG_BITS_MIN, slug_length_min
-from app.links.slugs import ALPHABET, SLUG_CHARACTERS_MAX, SLUG_LENGTH, SlugError, check_slug, make_slug, seeded
+from app.links.slugs import (
+    ALPHABET,
+    CHANCE_BYTES,
+    SLUG_CHARACTERS_MAX,
+    SLUG_LENGTH,
+    Chance,
+    SlugError,
+    check_slug,
+    make_slug,
+    seeded,
+)
 from app.settings import RESERVED_SEGMENTS
 from tests.links.spelling import number_of_slug
 
@@ -49,6 +60,32 @@ def test_each_number_below_the_limit_is_a_slug_of_its_own() -> None:
     assert limits == [len(ALPHABET) ** 2]
     numbers = iter(range(limits[0]))
     assert len({make_slug(lambda _: next(numbers), 2) for _ in range(limits[0])}) == limits[0]
+
+
+def test_numbers_are_made_of_bytes_that_are_used_once() -> None:
+    read: list[int] = []
+
+    def token_bytes(size: int) -> bytes:
+        read.append(size)
+        return bytes(number % 256 for number in range(size))
+
+    chance = Chance(token_bytes)
+    assert [chance.bits(8) for _ in range(3)] == [0, 1, 2]
+    assert [chance.bits(12), chance.bits(63)] == [0x030, 0x05060708090A0B0C >> 1]
+    assert [chance.bits(8) for _ in range(CHANCE_BYTES - 13)][-1] == 0xFF
+    assert read == [CHANCE_BYTES]
+    assert chance.bits(8 * CHANCE_BYTES) == int.from_bytes(token_bytes(CHANCE_BYTES), "big")
+    assert read == [CHANCE_BYTES] * 3
+
+
+@given(st.integers(1, 2**70), st.randoms(use_true_random=False))
+def test_a_number_below_a_limit_is_below_it(most: int, random: Random) -> None:
+    assert 0 <= Chance(random.randbytes).below(most) < most
+
+
+def test_every_number_below_a_limit_comes() -> None:
+    chance = Chance(secrets.token_bytes)
+    assert {chance.below(5) for _ in range(500)} == set(range(5))
 
 
 @pytest.mark.parametrize("slug", ["a", "Z", "0", "-", "a-b_c", "x" * 64, "API2"])

@@ -11,6 +11,7 @@ import pytest
 from app.links.branches import Parameter, Rule, Variant, When
 from app.links.listing import Listing, Place, Wanted
 from app.links.model import Link, LinkState
+from app.links.rows import from_row, to_row
 from app.links.storage import BATCH_MAX, INDEXES, LINKS, LinkStore, SlugTakenError
 from tests.conftest import Stores
 
@@ -21,9 +22,8 @@ VARIANTS = (Variant("https://b/", 3), Variant("https://c/"))
 
 
 def make_link(number: int, slug: str | None = None, **fields: Any) -> Link:
-    defaults: dict[str, Any] = {"version": NOW_MS, "created": NOW_MS // 1000}
+    defaults: dict[str, Any] = {"domain": "", "version": NOW_MS, "created": NOW_MS // 1000}
     return Link(
-        domain="",
         slug=slug or f"s{number}",
         link=number,
         target=f"https://example.com/{number}",
@@ -190,5 +190,73 @@ def test_visits_are_counted_up_to_the_stored_limit(with_stores: With) -> None:
         link = await store.get("/a")
         assert link is not None
         assert link.visits == 5
+
+    with_stores(scenario)
+
+
+def test_a_document_has_every_field_of_a_link() -> None:
+    given: dict[str, Any] = {
+        "starts": 5,
+        "expires": 6,
+        "max_visits": 7,
+        "password_hash": b"h",
+        "deleted": 8,
+        "code": 301,
+    }
+    given |= {"rules": RULES, "variants": VARIANTS, "forward_query": True, "forward_path": True, "owner": "o"}
+    given |= {"tags": ["t"], "title": "T", "notes": "N", "visits": 2, "clicks": 3, "state": LinkState.BANNED}
+    link = make_link(1, **given)
+    unset = make_link(2, domain="go.example")
+    own = {"domain", "slug", "link", "target", "version", "created", "is_only"}
+    assert {field for field in Link.__struct_fields__ if getattr(link, field) != getattr(unset, field)} >= {
+        *Link.__struct_fields__
+    } - own
+    assert from_row(to_row(link)) == link
+    assert from_row(to_row(unset)) == unset
+    assert next(iter(to_row(link))) == "_id", "where MongoDB wants it"
+
+
+def test_who_has_a_tombstone_or_a_taken_slug_in_one_write_with_others_waits_alone(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        store = await open_store(stores)
+        await store.insert_many([make_link(n) for n in range(1, 5)])
+        await store.tombstones.bury("/s2", now_ms=NOW_MS + 7, version=None)
+        mixed = [
+            make_link(11, "new"),
+            make_link(12, "s1"),
+            make_link(13, "s2"),
+            make_link(14, "new"),
+            make_link(4, "s4"),
+        ]
+        fresh, found = await asyncio.gather(
+            store.insert_many([make_link(n) for n in range(20, 25)]), store.insert_many(mixed)
+        )
+        assert fresh == [make_link(n) for n in range(20, 25)]
+        assert [type(result) for result in found] == [Link, SlugTakenError, Link, SlugTakenError, Link]
+        assert found[0] == mixed[0]
+        assert isinstance(found[2], Link)
+        assert (found[2].link, found[2].version) == (13, NOW_MS + 8)
+        assert found[4] == make_link(4), "the same wish once more"
+
+    with_stores(scenario)
+
+
+def test_links_asked_for_in_one_turn_share_a_query_and_who_goes_away_takes_nothing_with_him(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        store = await open_store(stores)
+        await store.insert_many([make_link(n) for n in range(1, 40)])
+        await store.tombstones.bury("/s2", now_ms=NOW_MS, version=None)
+        before = (await stores.database.client.admin.command("serverStatus"))["opcounters"]["query"]
+        asked = [asyncio.create_task(store.get(f"/s{n}")) for n in (*range(1, 41), 1)]
+        await asyncio.sleep(0)
+        asked[3].cancel()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        wanted: list[Any] = [make_link(n) for n in (*range(1, 40), 1)]
+        wanted[1], wanted[3] = None, found[3]
+        wanted.insert(39, None)
+        assert found == wanted
+        assert isinstance(found[3], asyncio.CancelledError)
+        after = (await stores.database.client.admin.command("serverStatus"))["opcounters"]["query"]
+        assert after - before < 10
 
     with_stores(scenario)
