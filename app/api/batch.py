@@ -135,7 +135,7 @@ class BatchBase(LinkBase):
                 domain = normalise_domain(row["domain"]) if not errors and row.get("domain") else ""
             except DomainError as error:
                 errors.append(FieldError("domain", str(error)))
-            if not errors and (key := join_key(domain, row["slug"])) in seen:
+            if not errors and (key := self.spellings(join_key(domain, row["slug"]))[-1]) in seen:
                 errors.append(FieldError("slug", "stands in another row, too"))
             if errors:
                 results[n] = _refusal(errors)

@@ -5,6 +5,7 @@ In: names, options. Out: domains as `DomainView`. Every process follows within s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.accounts import Note
 from app.api.fields import MomentField, TargetField, shown
 from app.api.handler import Handler
+from app.api.notes import tell_renamed
 from app.api.operation import Answer, operation
 from app.api.problems import FieldError, Problem, field_errors, wrong_fields
 from app.links import (
@@ -24,6 +26,7 @@ from app.links import (
     Domain,
     DomainError,
     DomainOptions,
+    FoldingError,
     Robots,
     authority_of,
     is_alphabet,
@@ -46,6 +49,13 @@ SlugAlphabet = Annotated[
         pattern="^[A-Za-z0-9_-]{2,64}$",
     ),
 ]
+CaseInsensitiveField = Annotated[
+    bool,
+    Meta(
+        description="Whether `/Sale` and `/sale` are one link: slugs are stored in lower case, and found in any. Links "
+        "that have capitals are renamed."
+    ),
+]
 RobotsField = Annotated[Robots, Meta(description="What `/robots.txt` lets crawlers fetch: all links, or nothing.")]
 
 
@@ -63,6 +73,7 @@ class DomainChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     robots: RobotsField | UnsetType | None = UNSET
     slug_length: SlugLength | UnsetType | None = UNSET
     slug_alphabet: SlugAlphabet | UnsetType | None = UNSET
+    case_insensitive: CaseInsensitiveField | UnsetType | None = UNSET
 
 
 class DomainView(msgspec.Struct, kw_only=True):
@@ -77,6 +88,7 @@ class DomainView(msgspec.Struct, kw_only=True):
     robots: RobotsField
     slug_length: SlugLength
     slug_alphabet: SlugAlphabet
+    case_insensitive: CaseInsensitiveField
 
 
 class DomainList(msgspec.Struct):
@@ -136,15 +148,28 @@ class DomainHandler(Handler):
             raise Problem(HTTPStatus.NOT_FOUND, NO_DOMAIN)
         self.answer(_view(domain, name.lower()))
 
-    @operation({200: Answer(DomainView)}, body=DomainChange, refuses={404: NO_DOMAIN})
+    @operation(
+        {200: Answer(DomainView)},
+        body=DomainChange,
+        refuses={404: NO_DOMAIN, 409: "`case_insensitive`: slugs differ only in case, or too many have capitals."},
+    )
     async def patch(self, name: str) -> None:
         """Change the options of a domain.
 
-        Fields that are left out stay. Every process follows within 5 seconds.
+        Fields that are left out stay. Every process follows within 5 seconds; `case_insensitive` is answered when all
+        do and links with capitals are renamed. Until then, and should that be cut off, they are found as they are
+        spelled; asked for again, it goes on.
         """
         fields, errors = self._read(self.decode_object())
+        key = self._key_of(name)
+        is_folded = fields.get("case_insensitive") is True and not errors
+        if is_folded:
+            await self._refuse_clashes(key)
+        was_folded = False
 
         def change(before: DomainOptions) -> DomainOptions:
+            nonlocal was_folded
+            was_folded = before.case_insensitive
             after = msgspec.structs.replace(before, **fields)
             faults = [*errors, *_shape_faults(after, errors)]
             if faults:
@@ -157,10 +182,15 @@ class DomainHandler(Handler):
             old, new = ({field: shown[field] for field in changed} for shown in (old, new))
             return self.services.audit.note(self.author, "domain.update", f"domain:{name.lower()}", old=old, new=new)
 
-        domain = await self.services.domains.store.change(self._key_of(name), change, tell)
+        domain = await self.services.domains.store.change(key, change, tell)
         if domain is None:
             raise Problem(HTTPStatus.NOT_FOUND, NO_DOMAIN)
         await self.services.domains.refresh()
+        if is_folded:
+            # Until every process knows, it may make links with capitals.
+            await asyncio.sleep(0 if was_folded else self.services.domains.known_s)
+            capitals = await self.services.links.folding.look(key)
+            await self.services.catalog.fold_slugs(capitals.keys, tell_renamed(self.services.audit, self.author))
         self.answer(_view(domain, name.lower()))
 
     @operation({204: Answer()}, refuses={404: NO_DOMAIN, 409: "It has links."})
@@ -176,6 +206,18 @@ class DomainHandler(Handler):
         await self.services.domains.refresh()
         self.clear_header("Content-Type")
         self.set_status(HTTPStatus.NO_CONTENT)
+
+    async def _refuse_clashes(self, key: str) -> None:
+        """Refuses to fold the slugs of a domain where that would take a link's; raises Problem."""
+        try:
+            capitals = await self.services.links.folding.look(key)
+        except FoldingError as error:
+            raise Problem(HTTPStatus.CONFLICT, f"This domain {error}.") from error
+        if capitals.clashes:
+            told = [f"{', '.join(clash)} differ only in case" for clash in capitals.clashes]
+            errors = [FieldError("case_insensitive", message) for message in told]
+            detail = "Some slugs differ only in case: delete all but one of each."
+            raise Problem(HTTPStatus.CONFLICT, detail, errors)
 
     def _key_of(self, name: str) -> str:
         """A domain as links have it: the default one is empty."""
@@ -212,7 +254,10 @@ def _shape_faults(options: DomainOptions, errors: list[FieldError]) -> Iterator[
     """Slugs of too few bits are guessed, and run out; judged only when neither half of the shape is wrong by itself."""
     if any(error.field in ("slug_length", "slug_alphabet") for error in errors):
         return
-    count, least = len(options.slug_alphabet), slug_length_min(options.slug_alphabet)
+    if options.case_insensitive and options.alphabet != options.alphabet.lower():
+        yield FieldError("slug_alphabet", "must be without capitals where case_insensitive is true")
+        return
+    count, least = len(options.alphabet), slug_length_min(options.alphabet)
     if options.slug_length < least:
         yield FieldError("slug_length", f"must be at least {least} when slugs are made of {count} characters")
 
@@ -220,6 +265,7 @@ def _shape_faults(options: DomainOptions, errors: list[FieldError]) -> Iterator[
 def _shown(options: DomainOptions) -> dict[str, Any]:
     """Options under the names and in the form that the API shows."""
     fields = {field: getattr(options, field) for field in options.__struct_fields__}
+    fields["slug_alphabet"] = options.alphabet
     return {field: None if value == "" else value for field, value in fields.items()}
 
 

@@ -55,8 +55,8 @@ TargetField = Annotated[
 SlugField = Annotated[
     str,
     shown(
-        "What stands behind the domain, case-sensitive; left out: 7 random characters without look-alikes, or "
-        "as the domain says.",
+        "What stands behind the domain, case-sensitive unless the domain says otherwise; left out: 7 random "
+        "characters without look-alikes, or as the domain says.",
         "http",
         pattern="^[A-Za-z0-9_-]{1,64}$",
     ),

@@ -13,7 +13,7 @@ May import: accounts, agents, feed, limits, links, observe, redirect, stores.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
@@ -35,7 +35,7 @@ from app.api.problems import PROBLEM_MEDIA, FieldError, Problem, decode_body, de
 from app.api.repeats import Claim, Repeats, Said
 from app.api.services import Services
 from app.limits import Bucket, Rate
-from app.links import DomainError, Link, join_key, normalise_domain
+from app.links import DomainError, Link, join_key, normalise_domain, split_key
 from app.observe import (
     OFF,
     REQUEST_ID_FIELD,
@@ -318,10 +318,17 @@ class Handler(web.RequestHandler):
 
     async def find_link(self, key: str) -> Link:
         """The living link of a key, if it is the caller's to see; raises Problem."""
-        link = await self.services.links.get(key)
-        if link is None or not self.caller.sees(link):
-            raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
-        return link
+        for spelling in self.spellings(key):
+            link = await self.services.links.get(spelling)
+            if link is not None and self.caller.sees(link):
+                return link
+        raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
+
+    def spellings(self, key: str) -> Sequence[str]:
+        """Keys of which the first that a link has is meant: as it is, then as its domain folds slugs."""
+        domain, slug = split_key(key)
+        folded = join_key(domain, self.services.domains.options_of(domain).fold(slug))
+        return (key,) if folded == key else (key, folded)
 
     def answer(self, body: Any, status: int = HTTPStatus.OK) -> None:
         """Sends a JSON body."""

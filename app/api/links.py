@@ -211,7 +211,7 @@ class LinksHandler(LinkBase):
         """
         query = self.query(ListQuery)
         after = read_cursor(query.cursor)
-        listing = read_listing(query, self.caller.bounds)
+        listing = read_listing(query, self.caller.bounds, self.services.domains.options_of)
         try:
             page = await self.services.links.page(listing, limit=query.limit, after=after)
             count = await self.services.links.count(listing) if query.count else None
@@ -326,7 +326,10 @@ class RestoreHandler(LinkBase):
         key = join_key(domain, slug)
         tell = tell_restored(self.services.audit, self.author)
         try:
-            link = await self.services.catalog.restore(key, tell, self.caller.sees)
+            for spelling in self.spellings(key):
+                link = await self.services.catalog.restore(spelling, tell, self.caller.sees)
+                if link is not None:
+                    break
         except NotKeptError as error:
             detail = "The link was deleted so long ago that it is not kept any more."
             raise Problem(HTTPStatus.GONE, detail) from error

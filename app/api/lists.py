@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -18,7 +18,17 @@ from app.accounts import Bounds
 from app.api.fields import shown
 from app.api.parameters import DomainName
 from app.api.problems import FieldError, wrong_fields
-from app.links import ORDERS, DomainError, LinkState, Listing, ListingError, Place, Wanted, normalise_domain
+from app.links import (
+    ORDERS,
+    DomainError,
+    DomainOptions,
+    LinkState,
+    Listing,
+    ListingError,
+    Place,
+    Wanted,
+    normalise_domain,
+)
 
 __all__ = ["ListQuery", "make_cursor", "read_cursor", "read_listing"]
 
@@ -59,7 +69,7 @@ class ListQuery(msgspec.Struct):
     ] = ""
 
 
-def read_listing(query: ListQuery, bounds: Bounds) -> Listing:
+def read_listing(query: ListQuery, bounds: Bounds, options_of: Callable[[str], DomainOptions]) -> Listing:
     """The list that a query asks for, within `bounds`; raises Problem with every argument that cannot be used."""
     errors = list(_time_faults(query))
     domain = query.domain
@@ -78,7 +88,7 @@ def read_listing(query: ListQuery, bounds: Bounds) -> Listing:
     times: dict[str, Any] = {name: _seconds(getattr(query, name)) for name in _TIMES}
     wanted = Wanted(
         q=query.q,
-        prefix=query.prefix,
+        prefix=options_of(named["domain"] or "").fold(query.prefix),
         state=query.state,
         domain=named["domain"],
         tag=named["tag"] or "",

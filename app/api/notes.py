@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from app.accounts import AuditLog, Author, Note
-from app.links import Link
+from app.links import Link, split_key
 
-__all__ = ["tell_changed", "tell_created", "tell_deleted", "tell_restored"]
+__all__ = ["tell_changed", "tell_created", "tell_deleted", "tell_renamed", "tell_restored"]
 
 #: What a new link may be made with, as `Link` has it -> its name in the API.
 _NAMES = {
@@ -45,6 +45,16 @@ def tell_changed(audit: AuditLog, author: Author, before: Link, names: Iterable[
     def tell(link: Link) -> Note:
         changed = [name for name in names if getattr(before, name) != getattr(link, name)]
         old, new = ({_NAMES[name]: _shown(name, getattr(one, name)) for name in changed} for one in (before, link))
+        return audit.note(author, "link.update", f"link:{link.key}", old=old, new=new, link=link.link)
+
+    return tell
+
+
+def tell_renamed(audit: AuditLog, author: Author) -> Callable[[str, Link], Note]:
+    """Tells of a link whose slug has become lower case; its history from before stands under the old key."""
+
+    def tell(old_key: str, link: Link) -> Note:
+        old, new = {"slug": split_key(old_key)[1]}, {"slug": link.slug}
         return audit.note(author, "link.update", f"link:{link.key}", old=old, new=new, link=link.link)
 
     return tell

@@ -152,9 +152,10 @@ class LinkStatsHandler(_StatsHandler):
         Of a deleted link too. Sums over many links keep their counts, which name no link.
         """
         key = self.key_of(slug, self.query(LinkQuery).domain)
-        link = (await self.services.links.find_many([key])).get(key)
-        if link is None:
+        found = await self.services.links.find_many(self.spellings(key))
+        if not found:
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
+        key, link = next((key, found[key]) for key in self.spellings(key) if key in found)
         note = self.services.audit.note(self.author, "link.erase", f"link:{key}", link=link.link)
         await self.services.audit.add(note)
         try:

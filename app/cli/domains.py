@@ -18,7 +18,7 @@ __all__ = ["domains"]
 #: What `--clear` takes away -> the option.
 CLEARABLE = {
     option: option.replace("-", "_")
-    for option in ("not-found-target", "root-target", "robots", "slug-length", "slug-alphabet")
+    for option in ("not-found-target", "root-target", "robots", "slug-length", "slug-alphabet", "case-insensitive")
 }
 
 
@@ -72,6 +72,7 @@ def show_domain(name: str, as_json: bool) -> None:
 @click.option("--robots", type=click.Choice(["allow", "disallow"]), help="What crawlers may fetch.")
 @click.option("--slug-length", type=int, help="How many characters slugs have that are made.")
 @click.option("--slug-alphabet", metavar="CHARACTERS", help="What they are made of.")
+@click.option("--case-insensitive/--case-sensitive", default=None, help="Whether /Sale and /sale are one link.")
 @click.option("--clear", multiple=True, type=click.Choice(list(CLEARABLE)), help="As if it had never been set.")
 @JSON
 def edit_domain(name: str, clear: tuple[str, ...], as_json: bool, **given: Any) -> None:

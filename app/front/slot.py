@@ -54,8 +54,8 @@ class Slot:
 
     # fmt: off
     __slots__ = (
-        "_connection", "_decision", "_entry", "_found", "_gate", "_head", "_key", "_known", "_request", "_rest",
-        "_span", "close",
+        "_connection", "_decision", "_entry", "_folded", "_found", "_gate", "_head", "_key", "_known", "_request",
+        "_rest", "_span", "close",
     )
     # fmt: on
 
@@ -82,12 +82,21 @@ class Slot:
             status = HTTPStatus.NOT_FOUND if gate.hosts.is_complete else HTTPStatus.SERVICE_UNAVAILABLE
             self._decision = Decision(status, NO_LINK, counts=False)
             return
-        entry = gate.table.find(key)
-        if entry is None and gate.table.is_absent(key, gate.now()):
-            self._decision = Decision(HTTPStatus.NOT_FOUND, NO_LINK, counts=not rest)
-            return
         self._key = key
         self._rest = rest
+        self._folded = gate.hosts.fold(key)
+        self._look_up()
+
+    def _look_up(self) -> None:
+        """Of a case-insensitive domain first as it is spelled: a link may be older than that."""
+        gate, key = self._gate, self._key
+        entry = gate.table.find(key)
+        if entry is None and gate.table.is_absent(key, gate.now()):
+            if self._folded:
+                self._look_up_folded()
+            else:
+                self._decision = Decision(HTTPStatus.NOT_FOUND, NO_LINK, counts=not self._rest)
+            return
         if entry is None:
             if gate.scans.is_over(self._address()):
                 self._decision = _LIMITED
@@ -97,6 +106,10 @@ class Slot:
         else:
             gate.warm_hits += 1
             self._decide(entry)
+
+    def _look_up_folded(self) -> None:
+        self._key, self._folded = self._folded, b""
+        self._look_up()
 
     def answer(self) -> bytes:
         """The bytes to send; journals them first, so call it only when they are about to leave."""
@@ -164,7 +177,11 @@ class Slot:
 
     def _on_resolved(self, answer: Entry | int) -> None:
         """The resolver's word: an entry, or the status of what is not one."""
-        if isinstance(answer, int):
+        if answer == HTTPStatus.NOT_FOUND and self._folded:
+            self._look_up_folded()
+            if not self.is_known:
+                return
+        elif isinstance(answer, int):
             self._decision = Decision(answer, NO_LINK)
             if answer == HTTPStatus.NOT_FOUND:
                 self._gate.scans.on_unknown(self._address())

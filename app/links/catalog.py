@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from app.links.cache import LinkCache
+from app.links.folding import STEP, TellRenamed
 from app.links.model import Cached, Link, LinkState
 from app.links.noting import Tell, Write
 from app.links.options import PLAIN_OPTIONS, DomainOptions
@@ -108,7 +110,7 @@ class Catalog:
         number = self._randbits(LINK_ID_BITS) if seed is None else randbelow(2**LINK_ID_BITS)
         return Link(
             domain=domain,
-            slug=self._make_slug(domain, randbelow) if slug is None else slug,
+            slug=self._make_slug(domain, randbelow) if slug is None else self._options_of(domain).fold(slug),
             target=target,
             link=number | 1,
             version=now_ms,
@@ -151,7 +153,7 @@ class Catalog:
 
     def _make_slug(self, domain: str, randbelow: Callable[[int], int]) -> str:
         options = self._options_of(domain)
-        return make_slug(randbelow, options.slug_length, options.slug_alphabet)
+        return make_slug(randbelow, options.slug_length, options.alphabet)
 
     async def _find_same(
         self, drafts: list[Link], results: list[Link | Existing | Exception], sees: Callable[[Link], bool]
@@ -226,6 +228,15 @@ class Catalog:
         return await self._told(
             await self.store.change(link.key, stored, now_ms=now_ms, version=link.version, tell=tell)
         )
+
+    async def fold_slugs(self, keys: Sequence[str], tell: TellRenamed) -> None:
+        """Renames links to keys in lower case; what is another link's by now stays."""
+        for start in range(0, len(keys), STEP):
+            some = keys[start : start + STEP]
+            renamed = await self.store.folding.rename(some, now_ms=self._now_ms(), tell=tell)
+            await self._announce([link for _, link in renamed])
+            with suppress(RedisError, OSError):  # then the announcer does it
+                await self._cache.drop([key for key, _ in renamed])
 
     async def _told(self, link: Link | None) -> Link | None:
         if link is not None:

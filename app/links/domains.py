@@ -32,6 +32,7 @@ REDIS_KEY = "domains"
 DOMAINS_MAX = 1_000  # read in 4 ms by each process
 POLL_S = 2.0
 READ_S = 1.0  # with POLL_S below the 5 s within which a change is known everywhere
+KNOWN_S = POLL_S + READ_S + 0.5
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, DomainOptions]).decode
 _NAMED = {"_id": {"$ne": ""}}
@@ -178,9 +179,11 @@ class DomainWatch:
 
     Attributes:
         known: all domains; None until a store has said them once.
+        known_s: after so long, every process that can write to MongoDB has read what it said of domains before.
     """
 
-    def __init__(self, store: DomainStore, on_change: Callable[[Known], None]) -> None:
+    def __init__(self, store: DomainStore, on_change: Callable[[Known], None], known_s: float = KNOWN_S) -> None:
+        self.known_s = known_s
         self.known: Known | None = None
         self.store = store
         self._on_change = on_change

@@ -7,6 +7,7 @@ Pure. May import: `slugs`.
 from __future__ import annotations
 
 import math
+import string
 from typing import Literal
 
 import msgspec
@@ -25,18 +26,33 @@ __all__ = [
 _CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 #: Of a made slug. With a million links, one try in 1,000 finds a link or is taken: 2^30 = 1.07e9.
 SLUG_BITS_MIN = 30
+LOWER_ALPHABET = "".join(letter for letter in ALPHABET if letter not in string.ascii_uppercase)
 
 Robots = Literal["allow", "disallow"]
 
 
 class DomainOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The options of one domain. Targets are visible ASCII; "" is none."""
+    """The options of one domain. Targets are visible ASCII; "" is none.
+
+    Attributes:
+        case_insensitive: slugs are stored and looked up in lower case.
+    """
 
     not_found_target: str = ""
     root_target: str = ""
     robots: Robots = "allow"
     slug_length: int = SLUG_LENGTH
     slug_alphabet: str = ALPHABET
+    case_insensitive: bool = False
+
+    @property
+    def alphabet(self) -> str:
+        """What made slugs are made of: where case means nothing, the default characters without capitals."""
+        return LOWER_ALPHABET if self.case_insensitive and self.slug_alphabet == ALPHABET else self.slug_alphabet
+
+    def fold(self, slug: str) -> str:
+        """A slug as it is stored; it holds no letters but those of ASCII."""
+        return slug.lower() if self.case_insensitive else slug
 
 
 PLAIN_OPTIONS = DomainOptions()

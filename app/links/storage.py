@@ -20,6 +20,7 @@ from bson.int64 import Int64
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import BulkWriteError, DuplicateKeyError, ExecutionTimeout, PyMongoError
 
+from app.links.folding import Folding
 from app.links.labels import domain_label, same_as
 from app.links.listing import Listing, ListingError, Page, Place
 from app.links.model import Link, LinkState, StoredLink
@@ -96,6 +97,7 @@ class LinkStore:
         self._links = database[LINKS]
         self._noted = NotedLinks(database, write_notes)
         self.tombstones = Tombstones(self._links, self._noted, kept_s)
+        self.folding = Folding(database, write_notes)
         self._waiting: deque[_Order] = deque()
         self._writes: set[asyncio.Task[None]] = set()
         self._asked: dict[str, asyncio.Future[Link | None]] = {}

@@ -49,6 +49,7 @@ class Hosts:
             for name, options in domains.items()
             if options != PLAIN_OPTIONS
         }
+        self._folded = {prefix for prefix, options in self._options.items() if options.case_insensitive}
         self.is_complete = True
         self.prefixes.clear()
 
@@ -68,6 +69,14 @@ class Hosts:
         """The options of the domain that `host` names; None when it is none of ours."""
         prefix = self.prefix(host)
         return None if prefix is None else self._options.get(prefix, PLAIN_OPTIONS)
+
+    def fold(self, key: bytes) -> bytes:
+        """The key in lower case, where its domain is case-insensitive and it has capitals; else b""."""
+        prefix, slash, _ = key.rpartition(b"/")
+        if not self._folded or prefix + slash not in self._folded:
+            return b""
+        low = key.lower()
+        return b"" if low == key else low
 
     def _judge(self, host: bytes) -> bytes | None:
         name = host.lower()

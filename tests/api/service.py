@@ -77,7 +77,7 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
     )
     unannounced: list[Exception] = []
     hosts = Hosts("sho.rt")
-    domains = DomainWatch(DomainStore(database, stores.redis, links, audit.write), hosts.set_domains)
+    domains = DomainWatch(DomainStore(database, stores.redis, links, audit.write), hosts.set_domains, known_s=0.0)
     return Services(
         settings=read,
         database=database,

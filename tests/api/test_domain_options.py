@@ -19,6 +19,7 @@ UNSET: dict[str, Any] = {
     "robots": "allow",
     "slug_length": 7,
     "slug_alphabet": PLAIN_OPTIONS.slug_alphabet,
+    "case_insensitive": False,
 }
 
 

@@ -35,6 +35,15 @@ def test_a_host_has_the_options_of_its_domain_until_they_change() -> None:
     assert [hosts.options(host) for host in (b"S.example:80", b"go.Example")] == [PLAIN_OPTIONS, of_default]
 
 
+def test_a_key_is_folded_where_its_domain_is_case_insensitive() -> None:
+    folds = DomainOptions(case_insensitive=True)
+    hosts = Hosts("s.example", {"": PLAIN_OPTIONS, "go.example": folds, "plain.example": DomainOptions(slug_length=9)})
+    keys = [b"Sale", b"go.example/Sale", b"go.example/sale-1", b"plain.example/Sale"]
+    assert [hosts.fold(key) for key in keys] == [b"", b"go.example/sale", b"", b""]
+    hosts.set_domains({"": folds})
+    assert [hosts.fold(key) for key in keys] == [b"sale", b"", b"", b""]
+
+
 def test_invented_hosts_take_nobody_s_place_on_the_fast_lane() -> None:
     hosts = Hosts("s.example")
     for number in range(SPELLINGS_MAX * 2 + 10):
