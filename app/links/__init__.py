@@ -5,7 +5,7 @@ from app.links.cache import CHANNEL, LinkCache, decode_message, encode_message
 from app.links.catalog import Catalog, Existing
 from app.links.changes import ChangeFeed, HistoryLostError
 from app.links.domains import DOMAINS, Domain, DomainError, DomainStore, DomainWatch, normalise_domain
-from app.links.folding import CAPITALS_MAX, Folding, FoldingError
+from app.links.folding import FoldingError
 from app.links.labels import PLAIN_CODE
 from app.links.listing import ORDERS, Listing, ListingError, Page, Place, Wanted
 from app.links.migrations import MIGRATIONS, OBSOLETE
@@ -29,7 +29,6 @@ from app.links.tombstones import NotKeptError, Tombstones
 
 __all__ = [
     "BRANCH_BYTES_MAX",
-    "CAPITALS_MAX",
     "CHANNEL",
     "COUNT_MAX",
     "DOMAINS",
@@ -57,7 +56,6 @@ __all__ = [
     "DomainStore",
     "DomainWatch",
     "Existing",
-    "Folding",
     "FoldingError",
     "HasherBusyError",
     "HistoryLostError",

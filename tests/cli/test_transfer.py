@@ -168,3 +168,22 @@ def test_an_export_that_was_cut_off_goes_on(with_stores: With, tmp_path: Path) -
             assert len(piped.out.splitlines()) == 700
 
     with_stores(scenario)
+
+
+def test_a_domain_without_case_takes_what_is_imported_in_lower_case(with_stores: With, tmp_path: Path) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            environ, of = environ_of(api), ("--domain", "go.example")
+            assert (await boltlink("domains", "add", "go.example", environ=environ)).status == 0
+            edit = ("domains", "edit", "go.example", "--case-insensitive", "--json")
+            changed = await boltlink(*edit, environ=environ)
+            assert json.loads(changed.out)["case_insensitive"] is True, changed.err
+            rows = [{"target": "https://example.com/", "domain": "go.example", "slug": slug} for slug in ("One", "TWO")]
+            done = await boltlink("import", str(write(tmp_path / "in.jsonl", rows)), environ=environ)
+            assert done.status == 0, done.err
+            assert (await boltlink("links", "show", "tWo", *of, environ=environ)).status == 0
+            out = tmp_path / "out.jsonl"
+            assert (await boltlink("export", str(out), environ=environ)).status == 0
+            assert sorted(row["slug"] for row in rows_of(out)) == ["one", "two"]
+
+    with_stores(scenario)
