@@ -13,31 +13,31 @@ from tests.conftest import Engines, wait_for
 from tests.front.harness import Front
 from tests.front.processes import Web, run_web
 
-HOST_OF_GO = {"Host": "GO.example:8443"}
-GO = "/api/v1/domains/go.example"
+HOST_OF_FOLD = {"Host": "FOLD.example:8443"}
+FOLD = "/api/v1/domains/fold.example"
 
 
 @pytest.fixture(scope="module")
 def web(engines: Engines) -> Iterator[Web]:
     """Two processes, with a further domain."""
     with run_web(engines, 2, BOLTLINK_BASE_URL="https://sho.example") as web:
-        assert web.api.post("/api/v1/domains", json={"name": "go.example"}).status_code == 201
+        assert web.api.post("/api/v1/domains", json={"name": "fold.example"}).status_code == 201
         yield web
 
 
-def leads(client: httpx.Client, path: str, host: str = "GO.example:8443") -> tuple[int, str | None]:
+def leads(client: httpx.Client, path: str, host: str = "FOLD.example:8443") -> tuple[int, str | None]:
     answer = client.get(path, headers={"Host": host})
     return answer.status_code, answer.headers.get("Location")
 
 
 def test_a_link_is_found_in_any_spelling_and_an_old_one_all_the_while(web: Web) -> None:
-    web.make("https://example.com/old", slug="Launch", domain="go.example")
+    web.make("https://example.com/old", slug="Launch", domain="fold.example")
     web.make("https://example.com/default", slug="Launch")
     old = 302, "https://example.com/old"
     for client in web.clients:
         wait_for(lambda client=client: leads(client, "/Launch") == old)  # type: ignore[misc]
         assert leads(client, "/launch") == (404, None)
-    turning = threading.Thread(target=lambda: web.api.patch(GO, json={"case_insensitive": True}).raise_for_status())
+    turning = threading.Thread(target=lambda: web.api.patch(FOLD, json={"case_insensitive": True}).raise_for_status())
     turning.start()
     asked = 0
     while turning.is_alive():
@@ -46,13 +46,13 @@ def test_a_link_is_found_in_any_spelling_and_an_old_one_all_the_while(web: Web) 
             asked += 1
     turning.join()
     assert asked > 100
-    web.make("https://example.com/new", slug="NEW", domain="go.example")
+    web.make("https://example.com/new", slug="NEW", domain="fold.example")
     for client in web.clients:
         for path in ("/launch", "/LAUNCH", "/Launch", "/lAUNCH?utm=A"):
             wait_for(lambda client=client, path=path: leads(client, path) == old)  # type: ignore[misc]
         for path in ("/new", "/New", "/%4eew"):
             wait_for(lambda client=client, path=path: leads(client, path)[1] == "https://example.com/new")  # type: ignore[misc]
-        assert client.head("/LAUNCH", headers=HOST_OF_GO).headers["Location"] == old[1]
+        assert client.head("/LAUNCH", headers=HOST_OF_FOLD).headers["Location"] == old[1]
         assert leads(client, "/NOWHERE") == (404, None)
         assert leads(client, "/L%C3%84UNCH") == (404, None), "no slug has other letters"
         assert leads(client, "/Launch", "sho.example") == (302, "https://example.com/default")
