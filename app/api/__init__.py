@@ -26,7 +26,6 @@ def make_application(services: Services, on_request: Callable[[str, int, float],
         on_request=on_request,
         reference=Reference(ROUTES),
         cors_origins=services.settings.cors_origins,
-        now_s=services.now_s,
         compress_response=False,
     )
 

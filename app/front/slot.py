@@ -178,6 +178,8 @@ class Slot:
     def _on_resolved(self, answer: Entry | int) -> None:
         """The resolver's word: an entry, or the status of what is not one."""
         if answer == HTTPStatus.NOT_FOUND and self._folded:
+            self._span.end()
+            self._span = OFF
             self._look_up_folded()
             if not self.is_known:
                 return
