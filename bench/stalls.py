@@ -2,7 +2,7 @@
 
 `python -m bench.stalls [--calls N] [--json]`
 
-The product as shipped, but its web process also looks every STEP_S how much CPU time its loop took since it looked last:
+The product as shipped, but its web process also looks every STEP_S how much CPU time its loop took since the last look:
 a loop that is free looks each ms. Each case is asked by one connection, a call after the other. What a case's row says
 is the most in any of its calls, which no other program adds to, and the median time of its calls. Exit status 1 when a
 case holds the loop for longer than HELD_MAX_MS.

@@ -311,8 +311,7 @@ class Handler(web.RequestHandler):
     async def find_link(self, key: str) -> Link:
         """The living link of a key, if it is the caller's to see; raises Problem."""
         for spelling in self.spellings(key):
-            link = await self.services.links.get(spelling)
-            if link is not None and self.caller.sees(link):
+            if (link := await self.services.links.get(spelling)) is not None and self.caller.sees(link):
                 return link
         raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
 
@@ -329,8 +328,8 @@ class Handler(web.RequestHandler):
     def answer_encoded(self, body: bytes, status: int = HTTPStatus.OK) -> None:
         """Sends a body that is JSON already."""
         self.set_status(status)
-        self.answered = body
         self.write(body)
+        self.answered = body
         self.spare_known()
 
     def answer_nothing(self) -> None:
