@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+from tests.chaos.clock import Clock
 from tests.chaos.cluster import Cluster
 from tests.chaos.disk import fill, free, small_disk
 from tests.chaos.faults import EMBEDDED, Fault
@@ -29,6 +30,7 @@ DROPPED_MIN = 300
 WAIT_S = 120.0
 NOTE_BYTES = 7_000  # so that journals are full within half a minute
 
+BESIDE_CLOCK = ("web process killed", "aggregator killed")
 BESIDE_MONGODB = ("web process killed", "aggregator killed", "aggregator stopped", "rollup killed", "redis killed")
 
 
@@ -49,6 +51,16 @@ def play_replica_set(seed: int, seconds: float) -> Outcome:
     finally:
         members.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def play_stepping_clock(seed: int, seconds: float) -> Outcome:
+    """The time of day goes back and on, by seconds and by a day, and web processes and aggregators die meanwhile."""
+    for tree in make_tree(BOLTLINK_WEB_PROCESSES="2"):
+        clock = Clock(tree)
+        with started(tree) as cluster:
+            stage = Stage("stepping clock", cluster, seed, rate=RATE)
+            return play(stage, [clock.fault, *faults_named(BESIDE_CLOCK)], seconds)
+    raise AssertionError
 
 
 def play_full_disk(seed: int) -> Outcome:
