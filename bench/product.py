@@ -166,8 +166,9 @@ class Product:
     def _interpreted(self) -> Path:
         source = self._folder / "source"
         if not source.exists():
-            for package in ("app", "workers"):
-                shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+            for package in ("app", "workers", "bench"):
+                left_out = shutil.ignore_patterns("*.so", "__pycache__", "results")
+                shutil.copytree(ROOT / package, source / package, ignore=left_out)
         return source
 
     async def _fill(self, links: int, in_redis: int, is_described: bool) -> None:

@@ -84,13 +84,13 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0 if all(row["held_ms"] <= HELD_MAX_MS for row in rows.values()) else 1
 
 
-def measure(calls: int) -> dict[str, dict[str, float]]:
+def measure(calls: int, *, compiled: bool = True) -> dict[str, dict[str, float]]:
     """What each case took and held, in ms."""
     with ExitStack() as stack:
         folder = make_folder(stack)
         held = folder / "held"
         product = Product(stack, folder, LINKS, 1, is_described=True, BOLTLINK_API_RATE="off", **{HELD: str(held)})
-        port, _ = product.start_web(compiled=True, module="bench.stalls")
+        port, _ = product.start_web(compiled=compiled, module="bench.stalls")
         os.sched_setaffinity(0, {LOAD_CPU})
         return {case.name: _measure(case, port, held, calls) for case in CASES}
 
