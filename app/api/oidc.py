@@ -46,7 +46,7 @@ PATH = "/api/v1/session/oidc"
 LANDING = "/api/v1/session"
 #: First segments of pages of our own; a short link, which may lead anywhere, is none.
 OWN_PAGES = (["api"], ["dashboard"], ["docs"])
-CODE_MAX = 4096
+VISIBLE = r"^[\x20-\x7e]*$"  # RFC 6749, appendix A; so that all of them, escaped, fit into a head
 RETRY_AFTER_S = 5
 OFF = "People sign in by password alone here: see BOLTLINK_OIDC_ISSUER."
 STALE = "This browser did not begin this sign-in, or too long ago, or has ended it. Begin again."
@@ -69,10 +69,10 @@ class Start(msgspec.Struct):
 class ComeBack(msgspec.Struct):
     """What the provider sends a browser back with (RFC 6749, 4.1.2; RFC 9207)."""
 
-    state: Annotated[str, Meta(description="Of the sign-in that was begun.", max_length=CODE_MAX)] = ""
-    code: Annotated[str, Meta(description="What the provider gives tokens for.", max_length=CODE_MAX)] = ""
-    error: Annotated[str, Meta(description="Why it gives none.", max_length=CODE_MAX)] = ""
-    iss: Annotated[str, Meta(description="Who sent the browser.", max_length=CODE_MAX)] | None = None
+    state: Annotated[str, Meta(description="Of the sign-in that was begun.", max_length=100, pattern=VISIBLE)] = ""
+    code: Annotated[str, Meta(description="The provider gives tokens for it.", max_length=4_000, pattern=VISIBLE)] = ""
+    error: Annotated[str, Meta(description="Why it gives none.", max_length=100, pattern=VISIBLE)] = ""
+    iss: Annotated[str, Meta(description="Who sent the browser.", max_length=500, pattern=VISIBLE)] | None = None
 
 
 class _OidcBase(SessionBase):
