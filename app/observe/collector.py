@@ -46,7 +46,7 @@ from opentelemetry.trace import (
 )
 
 from app.observe.logs import get_logger
-from app.observe.traces import Parent, Span, TraceWish, Value
+from app.observe.spans import Parent, Span, TraceWish, Value
 
 __all__ = ["Collector"]
 

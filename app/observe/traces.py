@@ -12,7 +12,7 @@ it in any case.
     fetching  the same of another machine, which is told whose part it is
 
 What is told of a span is what its caller says: names, counts, classes of errors. No address, no query, no key, no text
-of an error goes in, as any of these may hold what nobody else shall see. May import: structlog, `collector`.
+of an error goes in, as any of these may hold what nobody else shall see. May import: structlog, spans, collector.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import structlog
 
 from app.observe.logs import get_logger
+from app.observe.spans import OFF, TRACEPARENT, Parent, Span, TraceWish, Value
 
 if TYPE_CHECKING:
     from app.observe.collector import Collector
@@ -52,83 +53,11 @@ __all__ = [
     "within",
 ]
 
-TRACEPARENT = "traceparent"
-Value = str | int | float | bool
 #: Version, trace, parent, flags. A later version may append to it; ff is none (W3C Trace Context, 3.2.2).
 _FIELD = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.{0,450})?")
 _IN_HEAD = re.compile(rb"\r\n[Tt][Rr][Aa][Cc][Ee][Pp][Aa][Rr][Ee][Nn][Tt]:[ \t]*([^\r\n]{0,513})")
 _SAMPLED = 1
 
-
-class Parent(NamedTuple):
-    """What a request says it is a part of."""
-
-    trace_id: int
-    span_id: int
-    is_sampled: bool
-
-
-class TraceWish(NamedTuple):
-    """What settings say of traces.
-
-    Attributes:
-        endpoint: where spans are posted to, whole; None: nowhere.
-        headers: that go with them; they may hold a secret.
-        sampler: a name of the standard's.
-        share: of the samplers that take one.
-    """
-
-    endpoint: str | None
-    headers: tuple[tuple[str, str], ...]
-    sampler: str
-    share: float
-
-
-class Span:
-    """One piece of work; `OFF` where nobody wants to know. Ended once, by whoever began it."""
-
-    __slots__ = ("_collector", "_inner")
-
-    def __init__(self, collector: Collector | None, inner: Any) -> None:
-        self._collector = collector
-        self._inner = inner
-
-    @property
-    def is_on(self) -> bool:
-        """Whether it is told to anybody."""
-        return self._collector is not None
-
-    @property
-    def trace_id(self) -> str:
-        """32 hex digits; "" where nobody wants to know."""
-        return "" if self._inner is None else f"{self._inner.get_span_context().trace_id:032x}"
-
-    @property
-    def fields(self) -> dict[str, str]:
-        """Header fields that make a request to another machine a part of this."""
-        if self._collector is None:
-            return {}
-        context = self._inner.get_span_context()
-        return {TRACEPARENT: f"00-{context.trace_id:032x}-{context.span_id:016x}-01"}
-
-    def part(self, name: str, attributes: Mapping[str, Value], *, is_question: bool = False) -> Span:
-        """A piece of this work, or a question to another program; it begins now."""
-        if self._collector is None:
-            return OFF
-        return self._collector.begin_part(self._inner, name, attributes, is_question=is_question)
-
-    def set(self, name: str, value: Value) -> None:
-        """Adds an attribute."""
-        if self._collector is not None:
-            self._inner.set_attribute(name, value)
-
-    def end(self, error: BaseException | str | None = None) -> None:
-        """It ends now; of an error, only its class is told."""
-        if self._collector is not None:
-            self._collector.end(self._inner, type(error).__name__ if isinstance(error, BaseException) else error)
-
-
-OFF = Span(None, None)
 _present: ContextVar[Span] = ContextVar("span", default=OFF)
 _collector: Collector | None = None
 

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.api import CASES, cases, main, measure, table
-
-
-@pytest.fixture
-def own_cpus() -> Iterator[None]:
-    """The load is kept on one CPU; whatever is tested after it is not."""
-    before = os.sched_getaffinity(0)
-    yield
-    os.sched_setaffinity(0, before)
 
 
 @pytest.mark.system

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-
 import pytest
 
 from bench.stalls import CASES, measure
-
-
-@pytest.fixture
-def own_cpus() -> Iterator[None]:
-    """The load is kept on one CPU; whatever is tested after it is not."""
-    before = os.sched_getaffinity(0)
-    yield
-    os.sched_setaffinity(0, before)
 
 
 @pytest.mark.system
