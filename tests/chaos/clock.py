@@ -18,7 +18,8 @@ from tests.chaos.faults import Fault
 from tests.system.conftest import Tree
 
 SOURCE = Path(__file__).with_name("clock.c")
-STEPS_S = (-86_400, -7_200, -3_600, -61, -5, -1, 2, 30)
+HOUR_S, DAY_S = 3_600, 86_400
+STEPS_S = (-DAY_S, -2 * HOUR_S, -HOUR_S, -61, -5, -1, 2, 30)
 HOLD_S = (1.0, 4.0)
 
 
@@ -37,6 +38,7 @@ class Clock:
         self._file = folder / "clock"
         self._set(0)
         tree.environ |= {"LD_PRELOAD": str(library), "STEPPING_CLOCK": str(self._file)}
+        self._check(tree)
 
     @property
     def fault(self) -> Fault:
@@ -50,6 +52,16 @@ class Clock:
             yield cluster.aggregates()
         finally:
             self._set(0)
+
+    def _check(self, tree: Tree) -> None:
+        """A clock that nobody reads would make nothing happen, and no click amiss."""
+        told_s = [self._ask(tree, seconds) for seconds in (DAY_S, 0)]
+        assert DAY_S - HOUR_S < told_s[0] - told_s[1] < DAY_S + HOUR_S, told_s
+
+    def _ask(self, tree: Tree, seconds: int) -> float:
+        self._set(seconds)
+        command = [tree.python, "-c", "import time; print(time.time())"]
+        return float(subprocess.run(command, env=tree.environ, capture_output=True, check=True).stdout)
 
     def _set(self, seconds: int) -> None:
         with self._file.open("r+b" if self._file.exists() else "wb") as file:  # mapped: never another file
