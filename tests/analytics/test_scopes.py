@@ -50,6 +50,21 @@ def test_links_are_summed_by_domain_user_and_tag(with_stores: With) -> None:
     with_stores(scenario)
 
 
+def test_what_is_remembered_of_links_is_what_was_read(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        await make_link(stores, 1, "/a", owner="ann", tags=["x"])
+        await make_link(stores, 3, "/b", owner="bob")
+        await make_link(stores, 5, "/c", owner="bob")
+        book = ScopeBook(stores.database)
+        deltas = {(1, DAY): delta_of([1]), (3, DAY): delta_of([2, 3]), (5, DAY): delta_of([4, 5, 6]), (7, DAY): Delta()}
+        read, remembered = [
+            names(await book.sums(deltas), "all", "domain:", "user:ann", "user:bob", "tag:x") for _ in range(2)
+        ]
+        assert read == remembered == {"all": 6, "domain:": 6, "user:ann": 1, "user:bob": 5, "tag:x": 1}
+
+    with_stores(scenario)
+
+
 def test_days_are_summed_apart_and_parts_stay_as_they_were(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         deltas = {(1, DAY): delta_of([1]), (1, DAY + 1): delta_of([1, 2]), (3, DAY): delta_of([1])}
