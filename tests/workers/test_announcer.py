@@ -329,9 +329,13 @@ class Story:
         try:
             if not self.node.lease.is_held:
                 await self.node.start()
-            await self.node.turn(0.95 * TEND_S)
+            for _ in range(self.rng.randint(1, 3)):
+                await self.node.turn(0.3 * TEND_S)
             if self.rng.random() < 0.3:
                 await self.stores.redis.flushall()
+            for key, _ in self.read:
+                if self.rng.random() < 0.5:
+                    await self.stores.redis.delete(f"l:{key}")  # evicted
             await self.cache.put_many(self.read)
             for _ in range(self.rng.randint(0, 3)):
                 await self.node.turn(self.rng.choice([0.95 * TEND_S, 5.0]))
