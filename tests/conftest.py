@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -82,9 +83,28 @@ class Engines:
     def pid(self, name: str) -> int:
         return self._processes[name].pid
 
+    @contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """SIGSTOP until the block ends; a thread on another CPU may answer until it has heard of it."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            wait_for(lambda: all(is_stopped(task) for task in Path(f"/proc/{pid}/task").iterdir()))
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def stop_all(self) -> None:
         for name in list(self._processes):
             self.stop(name)
+
+
+def is_stopped(task: Path) -> bool:
+    """Whether a thread of /proc stands still, or is gone."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def accepts(path: Path) -> bool:

@@ -205,9 +205,8 @@ def test_clicks_wait_while_mongodb_does_not_take_them_and_are_counted_once_after
             elif fault == "steps down":
                 await stores.database.client.admin.command({"replSetStepDown": 3, "force": True})
             else:
-                os.kill(engines.pid("mongod"), signal.SIGSTOP)
-                await asyncio.sleep(CALL_S + 1)
-                os.kill(engines.pid("mongod"), signal.SIGCONT)
+                with engines.frozen("mongod"):
+                    await asyncio.sleep(CALL_S + 1)
             await more_is_counted(stores)
             appended = writer.end()
             await all_is_counted(stores, appended)
