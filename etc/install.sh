@@ -22,6 +22,8 @@ usage: etc/install.sh [OPTION…]     as root, from a checkout; again from a new
 
   --without-embedded   without the Redis and MongoDB that BoltLink brings along: you have your own
   --with-tracing       with what traces are sent by (OpenTelemetry)
+  --with-embedded, --without-tracing
+                       take that back; what no option names stays as the release in use has it
   --python PROGRAM     Python 3.11 or later (default: python3)
   --no-start           leave it stopped after the first installation
   --force              go on although `boltlink doctor` says fail
@@ -92,6 +94,17 @@ set_kernel() {
         warn "the kernel did not take all of $SYSCTL (a container asks its host)"
 }
 
+choose_extras() { # of setup.cfg: as options wish, else as the release in use has it
+    local had=' embedded ' chosen=() name
+    [ ! -e "$HOME_DIR/current/extras" ] || had=" $(<"$HOME_DIR/current/extras") "
+    for name in embedded tracing; do
+        case "${WISHES[$name]:-}$had" in
+            with\ * | \ *"$name"\ *) chosen+=("$name") ;;
+        esac
+    done
+    echo "${chosen[*]}"
+}
+
 name_release() { # the same files, extras, Python and compiler give the same name
     local version
     version=$(sed -n 's/^version = //p' "$CHECKOUT/setup.cfg")
@@ -110,8 +123,9 @@ build_release() { # FOLDER; `complete` is made last, so one that was cut short i
     tar -C "$CHECKOUT" --exclude='*.so' --exclude=__pycache__ -cf - "${PARTS[@]}" | tar -C "$1" --no-same-owner -xf -
     chmod -R u=rwX,go=rX "$1"
     "$PYTHON" -m venv "$1/.venv"
-    (cd "$1" && .venv/bin/pip install -q --disable-pip-version-check -c constraints.txt -e ".$EXTRAS")
+    (cd "$1" && .venv/bin/pip install -q --disable-pip-version-check -c constraints.txt -e ".${EXTRAS:+[${EXTRAS// /,}]}")
     (cd "$1" && .venv/bin/python -m compileall -q app workers)
+    echo "$EXTRAS" >"$1/extras"
     touch "$1/complete"
 }
 
@@ -231,11 +245,12 @@ uninstall() {
 }
 
 CHECKOUT=$(cd "$(dirname "$0")/.." && pwd)
-PYTHON=python3 EMBEDDED=embedded TRACING='' NO_START='' FORCE='' PURGE='' YES='' ACTION=install
+declare -A WISHES=()
+PYTHON=python3 NO_START='' FORCE='' PURGE='' YES='' ACTION=install
 while [ $# -gt 0 ]; do
     case $1 in
-        --without-embedded) EMBEDDED='' ;;
-        --with-tracing) TRACING=tracing ;;
+        --with-embedded | --with-tracing) WISHES[${1#--with-}]=with ;;
+        --without-embedded | --without-tracing) WISHES[${1#--without-}]=without ;;
         --python)
             [ $# -gt 1 ] || { usage >&2; exit 2; }
             PYTHON=$2
@@ -258,8 +273,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-EXTRAS=${EMBEDDED:+[$EMBEDDED${TRACING:+,$TRACING}]}
-EXTRAS=${EXTRAS:-${TRACING:+[$TRACING]}}
+EXTRAS=$(choose_extras)
 [ -z "$PURGE" ] || [ "$ACTION" = uninstall ] || { usage >&2; exit 2; }
 
 need

@@ -17,7 +17,7 @@ else
 fi
 read -ra build < <(sed -n 's|^requires = \[\(.*\)\]|\1|p' pyproject.toml | tr -d '",')
 # async-timeout: redis asks for it on Debian 12's Python 3.11.2.
-.venv/bin/pip download -q -c constraints.txt -d "$CACHE/packages" '.[embedded]' wheel async-timeout "${build[@]}" >&2
+.venv/bin/pip download -q -c constraints.txt -d "$CACHE/packages" '.[embedded,tracing]' wheel async-timeout "${build[@]}" >&2
 
 mkdir -p "$root/packages" "$root/work/checkout"
 git ls-files -z | tar -c --null -T - -f - | tar -C "$root/work/checkout" -xf -

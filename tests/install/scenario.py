@@ -110,6 +110,11 @@ def current() -> str:
     return (HOME / "current").resolve().name
 
 
+def extras() -> list[str]:
+    """What the release in use was installed with."""
+    return (HOME / "current" / "extras").read_text().split()
+
+
 def first_installation(installer: str) -> None:
     """Install, again, settings kept, private folders."""
     assert "no release before" in run(installer, "--rollback", status=1)
@@ -130,7 +135,7 @@ def first_installation(installer: str) -> None:
 
 def main() -> None:
     """Everything, in order."""
-    source = Path(sys.argv[1])
+    source, is_short = Path(sys.argv[1]), "--short" in sys.argv
     began = time.monotonic()
     installer = str(source / "etc" / "install.sh")
     first_installation(installer)
@@ -148,16 +153,20 @@ def main() -> None:
     assert OLD in robots(port)
     step("up, as its own user; a link", began)
 
+    traced = [] if is_short else ["--with-tracing"]
     newer = checkout_with(source, "newer", "app/api/system.py", OLD, NEW)
     traffic = Traffic(port, slug)
     try:
-        assert " runs" in run(newer, "--python", sys.argv[2])
+        assert " runs" in run(newer, "--python", sys.argv[2], *traced)
         second = current()
         assert second != first
         assert NEW in robots(port)
         step("upgraded under traffic", began)
 
-        if "--short" not in sys.argv:
+        if not is_short:
+            assert extras() == ["embedded", "tracing"]
+            run(str(HOME / "current/.venv/bin/python"), "-P", "-c", "import opentelemetry.sdk")
+            assert "is in use" in run(newer, "--python", sys.argv[2])  # kept where no option says otherwise
             broken = checkout_with(source, "broken", "app/main.py", "    await process.start()", "    sys.exit(7)")
             assert "back on" in run(broken, "--python", sys.argv[2], status=1)
             assert current() == second
@@ -167,6 +176,7 @@ def main() -> None:
         run(installer, "--rollback")
         assert current() == first
         assert OLD in robots(port)
+        assert extras() == ["embedded"]
         step("rolled back under traffic", began)
     finally:
         traffic.end()
