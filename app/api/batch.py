@@ -73,7 +73,7 @@ class Deletions(msgspec.Struct):
     links: Annotated[list[Which], Meta(min_length=1, max_length=ROWS_MAX)]
 
 
-class RowResult(msgspec.Struct, kw_only=True):
+class RowResult(msgspec.Struct, kw_only=True, gc=False):
     """What became of a row: 200, 201 or 204, or 404, 409, 412, 422 or 503 and why nothing was done."""
 
     status: int

@@ -44,7 +44,7 @@ INT64_MAX = 2**63 - 1  # MongoDB's widest whole number
 _ETAG = re.compile(r'(?:W/)?"(\d{1,19})"')
 
 
-class LinkView(msgspec.Struct, kw_only=True):
+class LinkView(msgspec.Struct, kw_only=True, gc=False):
     """A link as the API shows it; `password` says whether there is one."""
 
     slug: SlugField
@@ -101,8 +101,8 @@ def view(link: Link, public_url: str) -> LinkView:
         notes=link.notes,
         forward_query=link.forward_query,
         forward_path=link.forward_path,
-        rules=[show_rule(rule) for rule in link.rules],
-        variants=[show_variant(variant) for variant in link.variants],
+        rules=[show_rule(rule) for rule in link.rules] if link.rules else [],
+        variants=[show_variant(variant) for variant in link.variants] if link.variants else [],
         clicks=link.clicks,
         version=link.version,
         deleted_at=None if link.deleted is None else _time(link.deleted),

@@ -25,15 +25,14 @@ _NAMES = {
     "expires": "expires_at",
     "password_hash": "password",
 }
-_UNSET = {field.name: field.default for field in msgspec.structs.fields(Link)} | {"tags": []}
-_GIVEN = [(name, shown, _UNSET[name]) for name, shown in _NAMES.items()]
 
 
 def tell_created(audit: AuditLog, author: Author) -> Callable[[Link], Note]:
     """Tells of new links: of all that they were given."""
 
     def tell(link: Link) -> Note:
-        new = {shown: _shown(name, value) for name, shown, unset in _GIVEN if (value := getattr(link, name)) != unset}
+        given = msgspec.to_builtins(link).items()  # without what is as by default
+        new = {_NAMES[name]: _shown(name, value) for name, value in given if name in _NAMES}
         return audit.note(author, "link.create", f"link:{link.key}", new=new, link=link.link)
 
     return tell

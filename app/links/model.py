@@ -1,6 +1,7 @@
 """What a link is: its fields, its states, and the part of it that a redirect needs.
 
 In: rows of MongoDB and bodies of requests. Out: typed links. Pure. May import: msgspec.
+None of them can be part of a cycle, so the collector need not look at them (`gc=False`): there are many at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def split_key(key: str) -> tuple[str, str]:
     return domain, slug
 
 
-class CachedLink(msgspec.Struct, array_like=True, frozen=True):
+class CachedLink(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a redirect needs of a link. Times are Unix seconds, targets visible ASCII, `password` a hash or b""."""
 
     link: int
@@ -51,7 +52,7 @@ class CachedLink(msgspec.Struct, array_like=True, frozen=True):
     variants: tuple[Variant, ...] = ()
 
 
-class Cached(msgspec.Struct, frozen=True):
+class Cached(msgspec.Struct, frozen=True, gc=False):
     """What a store says of a key: a link, an absence (version 0) or a tombstone (`is_deleted`)."""
 
     version: int
@@ -59,7 +60,7 @@ class Cached(msgspec.Struct, frozen=True):
     is_deleted: bool = False
 
 
-class StoredLink(msgspec.Struct, kw_only=True):
+class StoredLink(msgspec.Struct, kw_only=True, gc=False):
     """What MongoDB holds of a link for redirects. Times are Unix seconds.
 
     `link` is its 63-bit id, made with it and never used again. `version` never falls for a key, not even when a slug is
@@ -103,8 +104,8 @@ class StoredLink(msgspec.Struct, kw_only=True):
         )
 
 
-class Link(StoredLink, kw_only=True):
-    """One link with everything that is known of it.
+class Link(StoredLink, kw_only=True, omit_defaults=True, gc=False):
+    """One link with everything that is known of it; encoded, it leaves out what is as by default.
 
     Attributes:
         deleted: when it was, Unix seconds.

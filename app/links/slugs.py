@@ -29,21 +29,22 @@ class SlugError(ValueError):
 
 def make_slug(randbelow: Callable[[int], int], length: int = SLUG_LENGTH, alphabet: str = ALPHABET) -> str:
     """A new slug; `randbelow` is `secrets.randbelow` outside of tests."""
-    pairs, most = _pairs(alphabet), len(alphabet) ** length
+    most, pairs = _parts(alphabet, length)
     while True:
-        number, parts = randbelow(most), list[str]()  # one draw, taken apart by two characters: half the divisions
+        number, slug = randbelow(most), ""  # one draw, taken apart by two characters: half the divisions
         for _ in range(length // 2):
             number, place = divmod(number, len(pairs))
-            parts.append(pairs[place])
-        slug = "".join(parts) + (alphabet[number] if length % 2 else "")
+            slug += pairs[place]
+        if length % 2:
+            slug += alphabet[number]
         if slug.lower() not in RESERVED_SEGMENTS:
             return slug
 
 
 @lru_cache(16)
-def _pairs(alphabet: str) -> list[str]:
-    """Two characters for each number below the alphabet's square, the lower digit first."""
-    return [low + high for high in alphabet for low in alphabet]
+def _parts(alphabet: str, length: int) -> tuple[int, list[str]]:
+    """How many slugs there are; two characters for each number below the alphabet's square, the lower digit first."""
+    return len(alphabet) ** length, [low + high for high in alphabet for low in alphabet]
 
 
 class Chance:

@@ -30,9 +30,7 @@ def terms_of(*, slug: str, title: str, target: str, notes: str = "") -> list[str
     parts = _TARGET.match(target)
     assert parts is not None  # it matches anything
     found |= _host_terms(parts[1].lower())
-    for text in (title, unquote(parts[2]), notes):
-        if text:
-            _take(found, text)
+    _take(found, f"{title} {unquote(parts[2])} {notes}")
     found.pop("", None)
     return list(found)[:TERMS_MAX]
 
@@ -56,6 +54,10 @@ def words_of(search: str) -> list[str]:
 
 
 def _take(found: dict[str, None], text: str) -> None:
+    words = text.replace("/", " ")
+    if len(words) <= TERM_CHARACTERS_MAX and words.isascii() and words.replace(" ", "").isalnum():
+        found.update(dict.fromkeys(words.lower().split()))  # as below, for most texts in half the time
+        return
     for chunk in _CHUNK.findall(text):
         # Most chunks are plain words, which have no edges to strip: a call for each is half of the whole.
         folded = chunk.casefold()[:TERM_CHARACTERS_MAX] if chunk.isalnum() else _fold(chunk)

@@ -55,3 +55,10 @@ def test_terms_and_words_are_few_and_short(title: str, search: str) -> None:
 @given(st.lists(st.text(alphabet="abcäßéΩ12-.", min_size=1, max_size=9), max_size=5))
 def test_a_title_is_found_by_each_of_its_words(words: list[str]) -> None:
     assert terms(title=" ".join(words)).issuperset(words_of(" ".join(words)))
+
+
+@given(st.text(alphabet="abcXYZ019 /", max_size=70))
+def test_plain_texts_have_the_terms_that_others_have(title: str) -> None:
+    assert terms_of(slug="", title=title, target="https://a.b") == terms_of(
+        slug="", title=title + " ,", target="https://a.b"
+    )
