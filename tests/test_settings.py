@@ -112,6 +112,7 @@ def test_file_of_settings_stands_behind_the_environment(tmp_path: Path) -> None:
     [
         ("BOLTLINK_PORT=81\nBOLTLINK_PROT=82\n", ", line 2", "BOLTLINK_PROT"),
         ("BOLTLINK_PORT\n", ", line 1", "BOLTLINK_PORT"),
+        ("BOLTLINK_MONGODB_URL mongodb://u:hunter2@db/?replicaSet=rs0\n", ", line 1", "BOLTLINK_MONGODB_URL"),
         ("PATH=/bin\n", ", line 1", "PATH"),
         ("BOLTLINK_SETTINGS_FILE=/other\n", ", line 1", "BOLTLINK_SETTINGS_FILE"),
         ("BOLTLINK_PORT=abc\n", "BOLTLINK_PORT", "abc"),

@@ -6,6 +6,7 @@ In: a mapping of environment variables, and the file of further ones that it may
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
@@ -93,7 +94,8 @@ def _read_file(path: Path, rows: Mapping[str, Field[Any]]) -> dict[str, str]:
             continue
         row = rows.get(variable)
         if row is None or not is_set or variable == "BOLTLINK_SETTINGS_FILE":
-            raise SettingsError(f"{path}, line {number}", variable, "a setting and its value, NAME=value")
+            name = re.match("[A-Z0-9_]*", variable)[0]  # type: ignore[index]  # what follows it may be a password
+            raise SettingsError(f"{path}, line {number}", name, "a setting and its value, NAME=value")
         if row.metadata["secret"] and mode & 0o007:
             raise SettingsError(variable, "(hidden)", f"safe in {path}, which everyone may read: chmod o= it")
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
