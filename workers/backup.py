@@ -3,7 +3,8 @@
 In: MongoDB. Out: `BOLTLINK_BACKUP_DIR/boltlink-TIME.backup`, and fewer of them, as BOLTLINK_BACKUP_KEEP says.
 
     due       the newest backup in the folder is older than BOLTLINK_BACKUP_EVERY; the folder is the only memory, so
-              nodes may share one, and a node with an empty one of its own makes a backup as soon as it is active
+              nodes may share one, and a node with an empty one of its own makes a backup as soon as it is active;
+              what a clock that had jumped ahead dated into the future stays, and counts as none
     step      a second of reading and writing at a time, between which the lease is renewed
     failed    the part is removed, MongoDB forgets the moment, and it is tried again after RETRY_S
     done      on disk and under its name; only then are old ones removed
@@ -39,6 +40,7 @@ STEP_S = 1.0
 RETRY_S = 300.0
 PAUSE_S = 1.0
 PUBLISH_S = 1.0
+AHEAD_S = 600.0  # as clocks of nodes that share a folder may differ
 LEASE_LIFE_S = 60.0  # fsync of a large file on a slow disk comes between two renewals
 _FAILURES = (MomentLostError, SchemaError, HalfRestoredError, PyMongoError, OSError)
 
@@ -95,7 +97,7 @@ class Backups:
     @property
     def age_s(self) -> float:
         """Of the newest backup; where there is none, since this program began."""
-        newest = max((moment.timestamp() for moment in self._moments()), default=self._began_s)
+        newest = max((moment.timestamp() for moment in self._made().values()), default=self._began_s)
         return max(0.0, self._wall() - newest)
 
     async def open(self) -> None:
@@ -125,7 +127,7 @@ class Backups:
     def _is_due(self) -> bool:
         if self._monotonic() < self._not_before_s:
             return False
-        return self.age_s >= self._every_s or not any(self._moments())
+        return self.age_s >= self._every_s or not self._made()
 
     async def _begin(self) -> _Running:
         with ExitStack() as cleanup:
@@ -163,7 +165,7 @@ class Backups:
         self.counts.size_bytes = running.dump.writer.size_bytes
         running.span.set("boltlink.bytes", self.counts.size_bytes)
         running.span.end()
-        removed = to_remove([path.name for path in self._folder.iterdir()], self._keep)
+        removed = to_remove(self._made(), self._keep)
         for name in removed:
             (self._folder / name).unlink(missing_ok=True)
         get_logger().info(
@@ -191,12 +193,14 @@ class Backups:
         for path in self._folder.glob(f".boltlink-*{PART}"):
             _remove_unless_written(path)
 
-    def _moments(self) -> list[datetime]:
+    def _made(self) -> dict[str, datetime]:
+        """Backups of the folder by name, without those of the future."""
+        latest = datetime.fromtimestamp(self._wall() + AHEAD_S, UTC)
         try:
             names = [path.name for path in self._folder.iterdir()]
         except OSError:  # not made yet, or away: the age says so
-            return []
-        return [moment for name in names if (moment := moment_of(name)) is not None]
+            return {}
+        return {name: moment for name in names if (moment := moment_of(name)) is not None and moment <= latest}
 
 
 def _remove_unless_written(path: Path) -> None:

@@ -101,6 +101,27 @@ def test_old_ones_go_and_what_is_not_ours_stays(with_stores: With, tmp_path: Pat
     with_stores(scenario)
 
 
+def test_a_backup_of_the_future_neither_delays_nor_displaces_one(with_stores: With, tmp_path: Path) -> None:
+    """A clock that was years ahead for a while."""
+
+    async def scenario(stores: Stores) -> None:
+        clock = Clock()
+        ahead = "boltlink-20300101T030000Z.backup"
+        (tmp_path / ahead).touch()
+        backups = make(stores.database, tmp_path, clock, Keep(1))
+        assert backups.age_s < 1
+        made = []
+        for _ in range(2):
+            made.append(name_of(clock))
+            await work(backups)
+            assert backups.age_s < 60
+            clock.s += DAY_S
+        assert backups.age_s > DAY_S - 60
+        assert listing(tmp_path) == [made[-1], ahead]
+
+    with_stores(scenario)
+
+
 def test_failure_leaves_nothing_and_is_tried_again(with_stores: With, tmp_path: Path) -> None:
     async def scenario(stores: Stores) -> None:
         clock = Clock()
