@@ -82,7 +82,7 @@ class RollingMemmon(Memmon):  # type: ignore[misc]
 
 def groups(tree: Tree) -> dict[str, int]:
     """Which groups of programs are watched, and the limit of each in bytes."""
-    return dict.fromkeys(("web", "aggregator", "announcer", "rollup"), tree.settings.memory_limit)
+    return dict.fromkeys(("web", "aggregator", "announcer", "rollup", "backup"), tree.settings.memory_limit)
 
 
 def main() -> int:
