@@ -61,6 +61,7 @@ class Tree:
         socket: supervisord's.
         engines: names of the embedded engines.
         web_names: names of the web processes.
+        worker_names: names of the workers.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -71,6 +72,9 @@ class Tree:
         given = {"redis": settings.redis_url, "mongod": settings.mongodb_url}
         self.engines = [name for name, url in given.items() if url is None]
         self.web_names = [f"web_{number}" for number in range(settings.web_processes or web_processes())]
+        count = settings.aggregators
+        self.worker_names = ["aggregator"] if count == 1 else [f"aggregator_{number}" for number in range(count)]
+        self.worker_names += ["announcer", "rollup", *(["backup"] if settings.backup_dir is not None else [])]
 
     def as_started(self) -> Tree:
         """This tree with the settings that its programs start with, which may not be those of this shell.
@@ -95,9 +99,7 @@ class Tree:
         }
         parts = [f"embedded-{name}.conf" for name in self.engines]
         parts.append("aggregator.conf" if self.settings.aggregators == 1 else "aggregators.conf")
-        parts += ["announcer.conf", "rollup.conf"]
-        if self.settings.backup_dir is not None:
-            parts.append("backup.conf")
+        parts += [f"{name}.conf" for name in self.worker_names if not name.startswith("aggregator")]
         return {
             **os.environ,
             **paths,
@@ -110,19 +112,29 @@ class Tree:
             "BOLTLINK_INCLUDE": " ".join(f"etc/supervisor/{part}" for part in parts),
         }
 
-    def supervisor_pid(self) -> int | None:
-        """The pid of the supervisord that lives on this state folder; None when none does."""
+    def is_held(self) -> bool:
+        """Whether a supervisord lives on this state folder, or a command just starts or restores it."""
         lock = self.settings.state_dir / "up.lock"
         if not lock.exists():
-            return None
+            return False
         descriptor = take_lock(lock)
         if descriptor is not None:
             os.close(descriptor)
+        return descriptor is None
+
+    def supervisor_pid(self) -> int | None:
+        """The pid of the supervisord that lives on this state folder; None when none does, or not yet."""
+        if not self.is_held():
             return None
         try:
-            return int(supervisor_pid_file(self.settings).read_text())
-        except (OSError, ValueError):
-            return None  # starting: its pid is not written yet
+            pid = int(supervisor_pid_file(self.settings).read_text())
+            process = psutil.Process(pid)
+            folder = Path(process.environ().get("BOLTLINK_STATE_DIR", ""))
+            # A supervisord that was killed leaves its file, and its number may be another process's by now.
+            is_ours = "app.supervision" in process.cmdline() and folder.samefile(self.settings.state_dir)
+        except (OSError, ValueError, psutil.Error):
+            return None
+        return pid if is_ours else None
 
     def processes(self) -> list[dict[str, Any]] | None:
         """supervisord's account of each process (name, pid, statename, start, now); None when it does not answer."""

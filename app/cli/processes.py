@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -33,16 +33,24 @@ def down(as_json: bool) -> None:
     tree = Tree(Settings.from_environ(os.environ))
     pid = tree.supervisor_pid()
     if pid is None:
+        if tree.is_held():
+            raise CliError(f"boltlink up or restore is at work on {tree.settings.state_dir}: wait for it, or stop that")
         say(as_json, {"state": "not running"}, "not running")
         return
-    process = psutil.Process(pid)
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_LIMIT_S
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() > deadline:
-            raise CliError(f"supervisord ({pid}) did not stop within {STOP_LIMIT_S:.0f} s; see: boltlink logs")
-        time.sleep(STEP_S)
+    with suppress(psutil.NoSuchProcess):  # it ends by itself just now
+        _stop(psutil.Process(pid))
     say(as_json, {"state": "stopped"}, "stopped")
+
+
+def _stop(supervisor: psutil.Process) -> None:
+    """Returns when it has ended. Raises NoSuchProcess when it is gone in between."""
+    supervisor.terminate()
+    deadline = time.monotonic() + STOP_LIMIT_S
+    while supervisor.is_running() and supervisor.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > deadline:
+            told = f"supervisord ({supervisor.pid}) did not stop within {STOP_LIMIT_S:.0f} s; see: boltlink logs"
+            raise CliError(told)
+        time.sleep(STEP_S)
 
 
 @click.command(epilog="Example: boltlink status --json")

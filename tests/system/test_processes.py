@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.lifeline import take_lock
 from app.settings import Settings
 from app.tree import Tree as Control
 from tests.conftest import wait_for
@@ -70,6 +71,27 @@ def test_second_up_says_who_runs(running: Tree) -> None:
     assert done.stderr.count("\n") == 1
     assert str(running.supervisor()) in done.stderr
     assert running.status()["ready"] is True
+
+
+def test_a_folder_that_is_at_work_is_left_alone_whatever_its_pid_file_says(tree: Tree) -> None:
+    """A supervisord was killed, its number is another process's by now, and a restore holds the folder."""
+    (tree.state / "run").mkdir(parents=True, mode=0o700)
+    tree.state.chmod(0o700)
+    lock = take_lock(tree.state / "up.lock")
+    assert lock is not None
+    other = subprocess.Popen(["sleep", "60"], env=tree.environ)
+    try:
+        (tree.state / "run" / "supervisord.pid").write_text(f"{other.pid}\n")
+        for command in (("down",), ("up", "--detach")):
+            done = tree.command(*command)
+            assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+            assert "at work" in done.stderr
+        assert other.poll() is None
+    finally:
+        os.close(lock)
+        other.kill()
+        other.wait()
+    assert tree.command("down").stdout == "not running\n"
 
 
 def test_engines_listen_on_no_port_and_in_a_private_folder(running: Tree) -> None:
