@@ -6,6 +6,7 @@ May import: front, feed, redirect, journal, limits, stores, observe.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 
 from app.feed import Hub
@@ -88,6 +89,9 @@ class Gauges:
         metrics.count_to("dropped", journal.dropped)
         metrics.set("journal_bytes", journal.bytes_used)
         metrics.set("journal_left", self._seconds_left())
+        disk = shutil.disk_usage(journal.source.folder)
+        metrics.set("disk_free", disk.free)
+        metrics.set("disk_size", disk.total)
 
     def _seconds_left(self) -> float:
         """How long the journals can grow, all web processes at this one's rate, if nothing is applied meanwhile."""

@@ -86,11 +86,8 @@ def programs_in_order(tree: Tree, running: list[str]) -> list[str]:
 
 def _refuse_what_needs_a_start(tree: Tree, running: list[dict[str, Any]]) -> None:
     """Which programs there are is decided when supervisord starts."""
-    count = tree.settings.aggregators
-    aggregators = ["aggregator"] if count == 1 else [f"aggregator_{number}" for number in range(count)]
-    expected = {*tree.web_names, *tree.engines, *aggregators}
-    expected |= {"backup"} if tree.settings.backup_dir is not None else set()
-    found = {info["name"] for info in running if info["group"] in ("web", "aggregator", "redis", "mongod", "backup")}
+    expected = {*tree.web_names, *tree.engines, *tree.worker_names}
+    found = {info["name"] for info in running} - {"memmon"}
     if expected != found:
         changed = ", ".join(sorted(expected ^ found))
         raise CliError(f"settings that change which programs there are ({changed}) need: boltlink down, boltlink up")

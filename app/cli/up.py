@@ -28,6 +28,7 @@ from app.cli.errors import CliError
 from app.cli.follow import Follower, format_line, last_lines
 from app.cli.notify import tell_systemd
 from app.lifeline import die_with_parent, take_lock
+from app.observe import expect_programs
 from app.settings import Settings
 from app.stores import PlaceError, make_private_folder, mongodb_socket, supervisor_pid_file
 from app.stores.embedded import EngineError, prepare
@@ -80,7 +81,10 @@ def _prepare(tree: Tree) -> int:
         raise CliError(str(error)) from error
     lock = take_lock(settings.state_dir / "up.lock")
     if lock is None:
-        raise CliError(f"already running on {settings.state_dir} (pid {tree.supervisor_pid()}); see: boltlink status")
+        pid = tree.supervisor_pid()
+        if pid is None:
+            raise CliError(f"another boltlink up, or a restore, is at work on {settings.state_dir}: wait for it")
+        raise CliError(f"already running on {settings.state_dir} (pid {pid}); see: boltlink status")
     # An ordered end removes the pid file.
     patience_s = LEFTOVER_S if supervisor_pid_file(settings).exists() else 0.0
     _check_port("BOLTLINK_PORT", settings.host, settings.port, patience_s)
@@ -92,8 +96,7 @@ def _prepare(tree: Tree) -> int:
         raise CliError(str(error)) from error
     if settings.admin_key is None:
         _make_admin_key(settings.state_dir / "admin-key")
-    for stale in (tree.run / "metrics").glob("*.db"):
-        stale.unlink()
+    expect_programs(tree.run / "metrics", [*tree.web_names, *tree.worker_names])
     return lock
 
 

@@ -2,7 +2,7 @@
 
 from app.observe.health import Health
 from app.observe.logs import RotatedLog, configure_logs, get_logger
-from app.observe.metrics import REDIRECT_EDGES_S, Metrics
+from app.observe.metrics import REDIRECT_EDGES_S, Metrics, expect_programs
 from app.observe.requests import REQUEST_ID_FIELD, bind_request, request_id_of
 from app.observe.traces import (
     OFF,
@@ -39,6 +39,7 @@ __all__ = [
     "bind_request",
     "configure_logs",
     "enter",
+    "expect_programs",
     "fetching",
     "get_logger",
     "is_tracing",

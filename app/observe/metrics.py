@@ -3,7 +3,8 @@
 In: plain ints that rooms count, published once a second by each program. Out: the text of `/metrics`.
 Each program writes its values to files in one folder (prometheus_client's multiprocess mode) named after the program,
 not its pid: a restarted web_1 goes on counting where web_1 died. A program holds a lock (`NAME.alive`, with its pid)
-while it lives; gauges of a program that is gone are not shown, its counts are, because a total must not fall.
+while it lives; gauges of a program that is gone are not shown, its counts are, because a total must not fall. Which
+programs there should be is told at the start by such files, so one that never comes so far is seen to be missing.
 What the kernel knows of each living program is read when it is asked for.
 May import: prometheus_client, psutil, lifeline.
 """
@@ -23,7 +24,7 @@ import psutil
 from app.lifeline import take_lock
 from app.observe.traces import trace_counts
 
-__all__ = ["REDIRECT_EDGES_S", "Metrics"]
+__all__ = ["REDIRECT_EDGES_S", "Metrics", "expect_programs"]
 
 #: Upper edges of the redirect latency's buckets; the front counts into them by itself.
 REDIRECT_EDGES_S = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 0.1, 1.0)
@@ -95,6 +96,8 @@ class Metrics:
         self._gauges: dict[str, Any] = {}
         self._gauge_makers = {
             "journal_bytes": gauge("boltlink_journal_bytes", "Journals on disk.", mode="max"),
+            "disk_free": gauge("boltlink_disk_free_bytes", "Free on the state folder's disk.", mode="min"),
+            "disk_size": gauge("boltlink_disk_size_bytes", "Size of that disk.", mode="max"),
             "journal_left": gauge("boltlink_journal_seconds_left", "Outage the journal bears.", mode="min"),
             "lag": gauge("boltlink_aggregation_lag_seconds", "Age of the oldest click not applied.", mode="max"),
             "rollup_active": gauge("boltlink_rollup_active", "Whether rollup holds its lease.", mode="max"),
@@ -196,12 +199,15 @@ class Metrics:
         """What the kernel knows of each living program."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
 
+        up = GaugeMetricFamily("boltlink_program_up", "Whether a program of this node lives.", labels=["program"])
         memory = GaugeMetricFamily("boltlink_process_memory_bytes", "Memory of its own.", labels=["program"])
         files = GaugeMetricFamily("boltlink_process_open_files", "Open descriptors.", labels=["program"])
         started = GaugeMetricFamily("boltlink_process_start_time_seconds", "Unix time.", labels=["program"])
         cpu = CounterMetricFamily("boltlink_process_cpu_seconds", "CPU time used.", labels=["program"])
         for path in sorted(self._folder.glob(f"*{_ALIVE}")):
-            if path.stem != self._program and self._is_gone(path.stem):
+            is_gone = path.stem != self._program and self._is_gone(path.stem)
+            up.add_metric([path.stem], 0.0 if is_gone else 1.0)
+            if is_gone:
                 continue
             try:
                 process = psutil.Process(int(path.read_text()))
@@ -213,7 +219,7 @@ class Metrics:
                     cpu.add_metric([path.stem], times.user + times.system)
             except (ValueError, psutil.Error):
                 continue  # it is just starting, or has just ended
-        yield from (memory, files, started, cpu)
+        yield from (up, memory, files, started, cpu)
 
     def _live(self) -> int | None:
         """Holds this program's lock and says its pid; None when a sibling is just looking whether this one lives."""
@@ -228,6 +234,18 @@ class Metrics:
         if lock is not None:
             os.close(lock)
         return lock is not None
+
+
+def expect_programs(folder: Path, programs: Sequence[str]) -> None:
+    """Begins anew: nothing is counted yet, and these programs should live, whether or not they ever come so far.
+
+    Only while none of them runs.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (*folder.glob("*.db"), *folder.glob(f"*{_ALIVE}")):
+        path.unlink()
+    for program in programs:
+        (folder / f"{program}{_ALIVE}").touch(mode=0o600)
 
 
 class _OfOne:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.observe import REDIRECT_EDGES_S
+from app.observe import REDIRECT_EDGES_S, expect_programs
 
 #: Calls methods of its Metrics as told by lines of JSON, and answers each.
 PROGRAM = """
@@ -137,6 +137,23 @@ def test_what_the_kernel_knows_is_shown_of_those_that_live(start: Start) -> None
         assert before - 60 < found[f"boltlink_process_start_time_seconds{{program={program}}}"] <= time.time()
     other.kill()
     assert "boltlink_process_memory_bytes{program=aggregator}" not in web.samples()
+
+
+def test_programs_that_should_live_and_do_not_are_zero(start: Start, tmp_path: Path) -> None:
+    """One that dies before it has metrics, such as by code that cannot be imported, is among them."""
+    (tmp_path / "web_7.alive").touch()  # of a start with more processes
+    (tmp_path / "counter_web_7.db").touch()
+    expect_programs(tmp_path, ["web_0", "web_1", "rollup"])
+    web, rollup = start("web_0"), start("rollup")
+    rollup.tell("set", "rollup_active", 1)
+
+    def up() -> dict[str, float]:
+        return {name: value for name, value in web.samples().items() if name.startswith("boltlink_program_up")}
+
+    program = "boltlink_program_up{program=%s}"
+    assert up() == {program % "web_0": 1, program % "web_1": 0, program % "rollup": 1}
+    rollup.kill()
+    assert up() == {program % "web_0": 1, program % "web_1": 0, program % "rollup": 0}
 
 
 def test_gauge_that_nobody_set_is_not_shown(start: Start) -> None:
