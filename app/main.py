@@ -13,9 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import shutil
 import sys
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -30,7 +28,7 @@ from app.cpu_grant import web_processes
 from app.feed import Hub
 from app.front import Gate, Listener, TornadoExchange
 from app.gauges import Gauges
-from app.journal import Journal, Source, create_source, note_faults
+from app.journaling import JournalKeeper
 from app.lifeline import take_lock
 from app.limits import Buckets, Limiter, Quota, Scans
 from app.links import (
@@ -74,8 +72,6 @@ __all__ = ["WebProcess", "main"]
 
 DRAIN_S = 30.0
 SPARE_DESCRIPTORS = 128  # files, stores, segments
-JOURNAL_DISK_SHARE = 0.2
-JOURNAL_BYTES_MAX = 64 * 1024**3
 PROBE_S = 2.0
 HEARTBEAT_S = 2.0  # who calls the API waits 4 to 6 s for a MongoDB that hangs, and is told to come again
 #: Counting visits and limiting tries write: what ails them shall not stop the reading that redirects need.
@@ -93,7 +89,8 @@ class WebProcess:
         self.database = open_mongodb(mongodb_url(settings), heartbeat_s=HEARTBEAT_S)
         self.redis = open_redis(redis_url(settings))
         self.health = Health(self._facts)
-        self.journal = self._open_journal()
+        self._keeper = JournalKeeper(settings.state_dir, run_dir(settings), name)
+        self.journal = self._keeper.journal
         self.table = Table(settings.hot_links)
         self.book = AnswerBook(time.time())
         self.audit = AuditLog(self.database, now_s=time.time, token_bytes=secrets.token_bytes)
@@ -152,14 +149,12 @@ class WebProcess:
         self._listeners: list[Listener] = []
         self._metrics_server: httpserver.HTTPServer | None = None
         self._tasks: list[asyncio.Task[Any]] = []
-        self._upkeep_ends = threading.Event()
-        self._upkeep = threading.Thread(target=self._keep_journal, name="journal", daemon=True)
 
     async def start(self) -> None:
         """Opens the sockets; stores are waited for in the background."""
         loop = asyncio.get_running_loop()
         run = run_dir(self.settings)
-        self._upkeep.start()
+        self._keeper.start()
         path = run / f"{self.name}.sock"
         for sock in (listen(self.settings.host, self.settings.port), listen_privately(path)):
             self._listeners.append(Listener(sock, self.gate, loop))
@@ -196,8 +191,7 @@ class WebProcess:
         await self.resolver.close()
         await self.specials.close()
         self.hasher.close()
-        self._upkeep_ends.set()
-        await asyncio.to_thread(self._upkeep.join)
+        await self._keeper.end()
         self.gauges.publish()
         self.journal.close()
         await self.redis.aclose()
@@ -283,26 +277,6 @@ class WebProcess:
         self.hosts.set_domains(known)
         self._ours.clear()
         self._ours.update(own_authorities(self.settings, filter(None, known)))
-
-    def _open_journal(self) -> Journal:
-        """The journal of this run; off, so that redirects go on, if the last one was killed by its disk."""
-        room = int(shutil.disk_usage(self.settings.state_dir).total * JOURNAL_DISK_SHARE)
-        if note_faults(run_dir(self.settings) / f"{self.name}.faults"):
-            self._log.error("journal off: the process before died of SIGBUS; clicks are dropped until the next restart")
-            room = 0
-        return Journal(*self._make_source(), bytes_max=min(room, JOURNAL_BYTES_MAX), make_source=self._make_source)
-
-    def _make_source(self) -> tuple[Source, int]:
-        return create_source(self.settings.state_dir / "journal", self.name, secrets.token_bytes(8))
-
-    def _keep_journal(self) -> None:
-        """The upkeep thread: the next segment when it is wanted, to disk once a second."""
-        while not self._upkeep_ends.is_set():
-            try:
-                self.journal.upkeep(1.0)
-            except OSError as error:
-                self._log.error("journal upkeep failed", reason=str(error))
-                self._upkeep_ends.wait(1.0)
 
     def _serve_metrics(self) -> None:
         class MetricsHandler(web.RequestHandler):
