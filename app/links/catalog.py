@@ -3,7 +3,7 @@
 In: judged wishes of the API. Out: MongoDB (majority) first, then Redis if newer, then the channel. When Redis is away
 the change stands and is logged; processes then re-read by themselves (see `app.redirect.channel`).
 Announcements of one turn of the loop share their commands to Redis, as inserts share one write.
-May import: stores.
+May import: stores, turns.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from app.links.cache import LinkCache
 from app.links.folding import STEP, TellRenamed
+from app.links.labels import same_as
 from app.links.model import Cached, Link, LinkState
 from app.links.noting import Tell, Write
 from app.links.options import PLAIN_OPTIONS, DomainOptions
@@ -27,6 +28,7 @@ from app.links.slugs import check_slug, make_slug, seeded
 from app.links.storage import LinkStore, SameTakenError, SlugTakenError
 from app.links.targets import normalise_target
 from app.links.tombstones import bury_fields
+from app.turns import Turn
 
 __all__ = ["Catalog", "Existing"]
 
@@ -172,28 +174,30 @@ class Catalog:
         self, changes: Sequence[tuple[Link, dict[str, Any]]], tells: Sequence[Tell]
     ) -> list[Link | None]:
         """As `change`, of different links in one write; targets went through `check_target`."""
-        now_ms = self._now_ms()
-        stored = [stored_change(link, fields) for link, fields in changes]
-        return await self._write_many(changes, stored, tells, now_ms)
+        return await self._write_many(changes, stored_change, tells, self._now_ms())
 
     async def delete_many(self, links: Sequence[Link], tell: Tell = None) -> list[Link | None]:
         """As `delete`, of different links in one write; None for one that is not at its version any more."""
         now_ms = self._now_ms()
         fields = {"state": LinkState.DELETED, "deleted": now_ms // 1000}
-        stored = [bury_fields(link, now_ms) for link in links]
-        return await self._write_many([(link, fields) for link in links], stored, [tell] * len(links), now_ms)
+        changes = [(link, fields) for link in links]
+        return await self._write_many(changes, lambda link, _: bury_fields(link, now_ms), [tell] * len(links), now_ms)
 
     async def _write_many(
         self,
         changes: Sequence[tuple[Link, dict[str, Any]]],
-        stored: Sequence[dict[str, Any]],
+        to_store: Callable[[Link, dict[str, Any]], dict[str, Any]],
         tells: Sequence[Tell],
         now_ms: int,
     ) -> list[Link | None]:
+        """Writes changes of links, each as `to_store` has it for MongoDB."""
         writes = []
-        for (link, fields), row, tell in zip(changes, stored, tells, strict=True):
+        turn = Turn()
+        for (link, fields), tell in zip(changes, tells, strict=True):
             after = msgspec.structs.replace(link, **fields, version=max(link.version + 1, now_ms))
-            writes.append(Write(link.version, row, after, tell))
+            writes.append(Write(link.version, to_store(link, fields), after, tell))
+            if turn.is_over:
+                await turn.end()
         done = await self.store.change_many(writes)
         results = [write.after if write.after.key in done else None for write in writes]
         await self._announce([link for link in results if link is not None])
@@ -268,7 +272,7 @@ def stored_change(link: Link, fields: dict[str, Any]) -> dict[str, Any]:
     changed = msgspec.structs.replace(link, **fields)
     derived = derived_fields(changed)
     stored = {**fields, **derived}
-    if derived["same"] != derived_fields(link)["same"]:
+    if derived["same"] != same_as(link):
         stored["once"] = None
     if "state" in fields:
         stored["state"] = changed.state.value

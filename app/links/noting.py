@@ -22,7 +22,7 @@ from app.turns import Turn
 __all__ = ["LINKS", "NotedLinks", "Tell", "Write", "WriteNotes"]
 
 LINKS = "links"
-UPDATES_MAX = 500  # of one bulk write, which PyMongo encodes in one go: 4 ms
+UPDATES_MAX = 125  # of one bulk write, which PyMongo encodes in one go: 1 ms
 #: Makes the note of a change from the link as it is stored then; None: nothing is told.
 Tell = Callable[[Link], Mapping[str, Any]] | None
 #: Writes notes within a transaction.
@@ -98,7 +98,14 @@ class NotedLinks:
             await transact(self._database, work)
 
     async def _note(self, told: Sequence[tuple[Link, Tell]], session: Session) -> None:
-        await self._write([tell(link) for link, tell in told if tell is not None], session)
+        notes = list[Mapping[str, Any]]()
+        turn = Turn()
+        for link, tell in told:
+            if tell is not None:
+                notes.append(tell(link))
+            if turn.is_over:
+                await turn.end()
+        await self._write(notes, session)
 
     async def _write(self, notes: Sequence[Mapping[str, Any]], session: Session) -> None:
         if notes:
