@@ -83,6 +83,7 @@ def test_a_node_that_is_well_has_no_failure_and_every_check_is_made(
         found = await examine(state, 0, **urls(engines, stores), **free_ports())
         assert set(found) == set(CHECKS)
         machine = {"kernel", "kernel.huge_pages", "clock", "cpu", "limits.files", "python.compiled", "state.disk"}
+        machine |= {"redis.latency", "mongodb.latency"}  # of a machine that runs other tests as well
         assert {check for check, worst in states_of(found).items() if worst != "ok"} <= machine
         for_people = await boltlink("doctor", environ={"BOLTLINK_STATE_DIR": str(state), **urls(engines, stores)})
         assert "0 fail" in for_people.out
