@@ -7,6 +7,8 @@ takes: docs/architecture.md.
     signal  -> a byte in a socket that the loop reads (signal.set_wakeup_fd): the wait ends
     reap    -> what had lived for STEADY_S is started in the same turn; after what died at once the loop rests PAUSE_S,
                so that it is tried a few times a second and not a few hundred
+    logs    what the disk does not take is lost, and written again as soon as it takes something: supervisor's own says
+            so on stderr, which is on the same disk, and ends of that, and every program with it
 
 May import: the standard library and supervisor.
 """
@@ -16,12 +18,13 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
-from supervisor import supervisord
+from supervisor import loggers, supervisord
 from supervisor.states import ProcessStates
 
-__all__ = ["PromptSupervisor"]
+__all__ = ["BearingHandler", "PromptSupervisor"]
 
 STEADY_S = 1.0  # a program that dies sooner would be started again and again without a pause
 PAUSE_S = 0.25
@@ -63,6 +66,21 @@ class PromptSupervisor(supervisord.Supervisor):  # type: ignore[misc]  # supervi
             time.sleep(PAUSE_S)
 
 
+class BearingHandler(loggers.RotatingFileHandler):  # type: ignore[misc]
+    """A rotated log on a disk that may be full."""
+
+    def emit(self, record: Any) -> None:
+        """One line, or none."""
+        try:
+            super().emit(record)
+        except (OSError, ValueError):  # its rotation was cut off, and left it closed
+            with suppress(OSError):
+                self.stream = open(self.baseFilename, "ab")  # noqa: SIM115  the handler closes it
+
+    def handleError(self) -> None:  # noqa: N802  supervisor's name
+        """There is nowhere to say so."""
+
+
 class _Wake:
     """What the loop reads when a signal came: one of its dispatchers."""
 
@@ -87,4 +105,5 @@ class _Wake:
 
 if __name__ == "__main__":
     supervisord.Supervisor = PromptSupervisor
+    loggers.RotatingFileHandler = BearingHandler
     supervisord.main()

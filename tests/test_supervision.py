@@ -18,6 +18,7 @@ from tests.conftest import wait_for
 
 KILLS = 5
 KILLS_S = 3.0  # supervisor alone waits a second after each
+FULL_BYTES = 800
 HASTY_STARTS_MAX = 20  # in KILLS_S; without a pause it would be some hundreds
 CONFIGURATION = """
 [supervisord]
@@ -25,6 +26,7 @@ nodaemon=true
 silent=true
 %s
 logfile=supervisord.log
+logfile_maxbytes=%d
 pidfile=supervisord.pid
 [program:only]
 command=%s
@@ -36,13 +38,14 @@ stdout_logfile=NONE
 
 
 @contextmanager
-def supervised(folder: Path, command: str) -> Iterator[psutil.Process]:
-    """supervisord with one program, which says nothing."""
+def supervised(folder: Path, command: str, *within: str, log_bytes_max: int = 1_000_000) -> Iterator[psutil.Process]:
+    """supervisord with one program, which says nothing; `within` is a command that starts it in some way."""
     user = "user=root" if os.geteuid() == 0 else ""
-    (folder / "supervisord.conf").write_text(CONFIGURATION % (user, command))
+    (folder / "supervisord.conf").write_text(CONFIGURATION % (user, log_bytes_max, command))
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    words = [sys.executable, "-m", "app.supervision", "-c", "supervisord.conf"]
-    process = subprocess.Popen(words, cwd=folder, env=environ)
+    words = [*within, sys.executable, "-m", "app.supervision", "-c", "supervisord.conf"]
+    with (folder / "err").open("wb") as errors:
+        process = subprocess.Popen(words, cwd=folder, env=environ, stderr=errors)
     try:
         yield psutil.Process(process.pid)
     finally:
@@ -92,3 +95,19 @@ def test_program_that_dies_at_once_is_not_hurried(tmp_path: Path) -> None:
         until, before = time.monotonic() + KILLS_S, starts()
         wait_for(lambda: time.monotonic() > until)
         assert 0 < starts() - before < HASTY_STARTS_MAX
+
+
+def test_disk_that_is_full_ends_nothing(tmp_path: Path) -> None:
+    """No file may grow beyond FULL_BYTES, neither the log, which would rotate a little later, nor stderr."""
+    log, marks = tmp_path / "supervisord.log", tmp_path / "marks"
+
+    def starts() -> int:
+        return marks.stat().st_size if marks.exists() else 0
+
+    limit, program = ("prlimit", f"--fsize={FULL_BYTES}:unlimited"), "sh -c 'printf x >>marks'"
+    with supervised(tmp_path, program, *limit, log_bytes_max=FULL_BYTES + 200) as supervisor:
+        wait_for(lambda: log.exists() and log.stat().st_size >= FULL_BYTES)
+        before = starts()
+        wait_for(lambda: starts() > before + 2)
+        psutil.Process(supervisor.pid).rlimit(psutil.RLIMIT_FSIZE, (-1, -1))
+        wait_for((tmp_path / "supervisord.log.1").exists)
