@@ -16,6 +16,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,14 @@ __all__ = ["REDIRECT_EDGES_S", "Metrics", "expect_programs"]
 #: Upper edges of the redirect latency's buckets; the front counts into them by itself.
 REDIRECT_EDGES_S = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 0.1, 1.0)
 _ALIVE = ".alive"
+#: Of each file: more than all values take, so that none grows.
+_ROOM_BYTES = {
+    "counter": 128 * 1024,
+    "histogram": 256 * 1024,
+    "gauge_max": 65536,
+    "gauge_min": 65536,
+    "gauge_sum": 65536,
+}
 _HTTP_EDGES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -50,6 +59,7 @@ class Metrics:
         self._folder = folder
         self._alive = self._live()
         _remove_damaged(folder, program)
+        _take_room(folder, program)
         values.ValueClass = values.MultiProcessValue(process_identifier=lambda: program)  # type: ignore[no-untyped-call]
         registry = prometheus_client.CollectorRegistry()
         self._client = prometheus_client
@@ -258,6 +268,13 @@ class _OfOne:
     def collect(self) -> Any:
         """As prometheus_client asks for them."""
         return self._metrics.collect(self._program)
+
+
+def _take_room(folder: Path, program: str) -> None:
+    """Takes room for all values at once: a store into a page that a full disk cannot give kills by SIGBUS."""
+    for kind, size in _ROOM_BYTES.items():
+        with (folder / f"{kind}_{program}.db").open("ab") as file, suppress(OSError):
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _remove_damaged(folder: Path, program: str) -> None:

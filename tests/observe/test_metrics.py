@@ -156,6 +156,24 @@ def test_programs_that_should_live_and_do_not_are_zero(start: Start, tmp_path: P
     assert up() == {program % "web_0": 1, program % "web_1": 0, program % "rollup": 0}
 
 
+def test_disk_holds_all_that_values_may_take(start: Start, tmp_path: Path) -> None:
+    """A store into a page that a full disk cannot give would kill the process: no file has a hole, and none grows."""
+    web = start("web_0")
+    for route in range(60):
+        for status in (200, 401, 404, 422, 503):
+            web.tell("on_request", f"a-route-of-usual-length-{route}", status, 0.01)
+    for gauge in ("connections", "lag", "journal_left"):
+        web.tell("set", gauge, 1.0)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.glob("*.db")}
+    assert len(sizes) == 5
+    assert all(path.stat().st_blocks * 512 >= sizes[path.name] for path in tmp_path.glob("*.db"))
+    other = start("web_1")
+    other.tell("set", "lag", 1.0)
+    assert {path.name: path.stat().st_size for path in tmp_path.glob("*web_1.db")} == {
+        name.replace("web_0", "web_1"): size for name, size in sizes.items()
+    }
+
+
 def test_gauge_that_nobody_set_is_not_shown(start: Start) -> None:
     web = start("web_0")
     assert "boltlink_aggregation_lag_seconds" not in web.samples()
