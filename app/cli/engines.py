@@ -36,6 +36,7 @@ STEP_S = 0.02
 def engines_up(tree: Tree, names: Sequence[str]) -> Iterator[None]:
     """Runs those of `names` that are embedded; raises CliError when one does not start."""
     started: list[subprocess.Popen[bytes]] = []
+    os.umask(0o077)  # as `up` has it
     try:
         for name in tree.engines:
             if name in names:

@@ -52,6 +52,7 @@ DEATHS_MAX = 3  # a program that dies so often before it answers will not answer
 def up(detach: bool) -> None:
     """Start everything: Redis and MongoDB unless their URLs are set, web processes, workers."""
     tree = Tree(Settings.from_environ(os.environ))
+    os.umask(0o077)  # of all that programs write
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops what has started, as Ctrl-C does
     lock = _prepare(tree)
     follower = Follower(tree.logs)

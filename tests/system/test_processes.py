@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,18 @@ def test_engines_listen_on_no_port_and_in_a_private_folder(running: Tree) -> Non
     for table in ("tcp", "tcp6"):
         rows = [row.split() for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
         assert not {row[9] for row in rows} & sockets
-    assert (running.state / "run").stat().st_mode & 0o077 == 0
-    assert (running.state / "admin-key").stat().st_mode & 0o077 == 0
+    assert running.state.stat().st_mode & 0o077 == 0
+
+
+def test_nobody_else_may_read_what_programs_write(running: Tree) -> None:
+    """Not even where somebody opens the folder, or copies it."""
+    running.shorten(TARGET)
+    found = {}
+    for path in running.state.rglob("*"):
+        with suppress(FileNotFoundError):
+            found[str(path.relative_to(running.state))] = path.lstat().st_mode & 0o077
+    assert {"admin-key", "log/web_0.log", "log/supervisord.log", "node-id", "run/supervisord.pid"} <= found.keys()
+    assert not {path for path, mode in found.items() if mode}
 
 
 def test_killed_supervisord_leaves_no_orphan_and_up_works_again(tree: Tree) -> None:
