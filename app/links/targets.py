@@ -19,7 +19,10 @@ __all__ = ["TARGET_BYTES_MAX", "TargetError", "authority_of", "normalise_host", 
 
 TARGET_BYTES_MAX = 8192
 HOST_CHARACTERS_MAX = 253
+#: Of a user name, host and port together: `urlsplit` normalises them, which takes 9 s for 80,000 accents.
+AUTHORITY_CHARACTERS_MAX = 1_024
 _OURSELVES = "must not lead back to this service"
+_AUTHORITY = re.compile(r"[^/]*//([^/?#]*)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _TRIPLET = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -58,6 +61,9 @@ def normalise_target(text: str, ours: Collection[tuple[str, int]] = ()) -> str:
         raise TargetError("must not contain control characters")
     if text != text.strip():
         raise TargetError("must not begin or end with a space")
+    authority = _AUTHORITY.match(text)
+    if authority is not None and len(authority[1]) > AUTHORITY_CHARACTERS_MAX:
+        raise TargetError("has no valid host: it is too long")
     try:
         parts = urlsplit(text)
         scheme, port = parts.scheme.lower(), parts.port

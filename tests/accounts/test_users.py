@@ -92,6 +92,27 @@ def test_nobody_costs_what_somebody_costs(with_stores: With) -> None:
     with_stores(scenario)
 
 
+@pytest.mark.timeout(30)
+def test_what_nobody_can_have_is_not_normalised(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        book = await open_book(stores)
+        user = await book.add("ada@example.com", Role.VIEWER, PASSWORD, SYSTEM)
+        accents = "\u0301\u0323" * 100_000  # a minute, of which this test has half
+        assert await book.named(f"ada@example.com{accents}") is None
+        assert not await book.is_right(user, PASSWORD + accents)
+        long = "x" * 1_000
+        changed = await book.change(user.id, SYSTEM, password=long)
+        assert changed is not None
+        assert await book.is_right(changed, long)
+        assert not await book.is_right(changed, long + "x")
+        longest = "a" * 64 + "@" + ("b" * 61 + ".") * 3 + "cde"
+        made = await book.add(longest, Role.VIEWER, PASSWORD, SYSTEM)
+        assert (await book.named(longest.upper())) == made
+        assert await book.named(longest + "x") is None
+
+    with_stores(scenario)
+
+
 def test_the_last_administrator_stays(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         book = await open_book(stores)

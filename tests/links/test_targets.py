@@ -123,3 +123,12 @@ def test_a_plain_target_leads_neither_back_nor_beyond_what_names_and_targets_may
         normalise_target("https://" + "abcd." * 50 + "example")
     with pytest.raises(TargetError, match="longer than"):
         normalise_target("https://a.example/" + "x" * TARGET_BYTES_MAX)
+
+
+@pytest.mark.timeout(30)
+def test_what_urlsplit_would_normalise_for_minutes_is_refused_before() -> None:
+    accents = "\u0301\u0323" * 100_000  # a minute, of which this test has half
+    for target in (f"http://a{accents}.example/", f"http://{accents}@a.example/", f"//a{accents}"):
+        with pytest.raises(TargetError, match="too long"):
+            normalise_target(target)
+    assert normalise_target("https://a.example/?" + "x" * 2_000).endswith("x")

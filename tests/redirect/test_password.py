@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+import unicodedata
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -56,6 +57,14 @@ def test_a_password_that_bcrypt_would_cut_or_a_form_cannot_hold_is_refused(text:
     with pytest.raises(PasswordError):
         check_password(text)
     assert check_password("x" * 72) == b"x" * 72
+
+
+@pytest.mark.timeout(30)
+def test_a_password_is_not_normalised_beyond_what_one_may_have() -> None:
+    with pytest.raises(PasswordError):
+        check_password("a" + "\u0301\u0323" * 100_000)  # a minute, of which this test has half
+    most = "\u1f82" * 24
+    assert check_password(unicodedata.normalize("NFD", most)) == most.encode(), "of four characters each"
 
 
 def test_so_many_wait_for_bcrypt_and_no_more() -> None:
