@@ -30,6 +30,7 @@ KEY_MARK = "blk_"  # so that a leaked key is recognised by people and scanners
 PREFIX_CHARACTERS = 8
 CACHE_S = 1.0  # a revoked key is refused everywhere within this time
 CACHE_MAX = 1_000
+PROVEN_MAX = 10_000  # 1 MB
 USED_S = 60  # `used` is as exact as this
 
 
@@ -80,6 +81,7 @@ class KeyRing:
         self._monotonic = monotonic
         self._now_s = now_s
         self._known: dict[str, tuple[float, ApiKey]] = {}
+        self._proven: dict[str, None] = {}  # keys that were right when they were last looked up, the oldest first
         self._flights: dict[str, asyncio.Task[ApiKey | None]] = {}
         self._noted: dict[str, int] = {}  # when a key's use was last written from here
         self._writing: set[asyncio.Task[None]] = set()
@@ -101,8 +103,8 @@ class KeyRing:
     async def find(self, key: str, admit: Callable[[], Awaitable[Any]] | None = None) -> ApiKey | None:
         """Whose key this is; None for an unknown, revoked or expired one. Known keys are remembered for CACHE_S.
 
-        The same key is looked up once for all who ask at the same time. `admit` is awaited before that; what it raises
-        is raised to all of them.
+        The same key is looked up once for all who ask at the same time. `admit` is awaited before that, unless it was
+        right before: who guesses beside it locks nobody out. What it raises is raised to all of them.
         """
         found = self.recall(key)
         if found is not None:
@@ -115,14 +117,16 @@ class KeyRing:
         return await asyncio.shield(flight)
 
     async def _look_up(self, digest: str, admit: Callable[[], Awaitable[Any]] | None) -> ApiKey | None:
-        if admit is not None:
+        if admit is not None and digest not in self._proven:
             await admit()
         row = await self._keys.find_one({"_id": digest, "revoked": None})
-        if row is None:
+        found = None if row is None else _from_row(row)
+        if found is None or not self._is_in_time(found):
+            self._proven.pop(digest, None)
             return None
-        found = _from_row(row)
-        if not self._is_in_time(found):
-            return None
+        self._proven[digest] = None
+        if len(self._proven) > PROVEN_MAX:
+            del self._proven[next(iter(self._proven))]
         if len(self._known) >= CACHE_MAX:
             self._known.clear()
         self._known[digest] = (self._monotonic() + CACHE_S, found)

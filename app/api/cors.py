@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 __all__ = ["allowed_origin", "cors_fields", "preflight_fields"]
 
 _EXPOSED = "ETag, Location, Content-Disposition, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
-_REQUEST_FIELDS = "Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id"
+_REQUEST_FIELDS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id"
 _AGE_S = 600
 
 

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
 from tornado.iostream import StreamClosedError
 
 from app.api.handler import Handler
@@ -102,13 +103,13 @@ class LiveHandler(Handler):
             await self.flush()
 
     async def _is_welcome(self) -> bool:
-        """Whether the key still holds and may see this, as far as MongoDB says so: without it, nothing is told."""
+        """Whether the caller may still see this, as far as the stores say so: without them, nothing is told."""
         try:
             await self.identify()
             if not self.caller.bounds.is_wide:
                 await self._link()
         except Problem:
             return False
-        except PyMongoError:
+        except (PyMongoError, RedisError):
             pass
         return True

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from app.accounts import KeyRing
+from app.accounts.keys import CACHE_S
 from app.api import Services
 from app.api.handler import FAILURES
 from app.limits import Buckets, Limiter, Quota
@@ -133,9 +135,12 @@ def test_without_a_rate_nothing_is_counted(with_stores: With) -> None:
 
 def test_an_address_that_guesses_keys_must_wait_and_does_no_harm_to_known_ones(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
-        async with serve(stores) as api:
-            for _ in range(3):
-                assert (await api.client.get("/api/v1/keys")).status_code == 200
+        services, now_s = make_services(stores), 0.0
+        ring = KeyRing(stores.database, services.audit, monotonic=lambda: now_s, now_s=lambda: 1)
+        services = replace(services, keys=ring)
+        await ring.add(ADMIN_KEY, "admin")
+        async with serve(stores, services) as api:
+            assert (await api.client.get("/api/v1/keys")).status_code == 200
             for number in range(FAILURES.burst):
                 headers = {"Authorization": f"Bearer blk_guess-{number}"}
                 assert (await api.client.get("/api/v1/keys", headers=headers)).status_code == 401
@@ -143,6 +148,9 @@ def test_an_address_that_guesses_keys_must_wait_and_does_no_harm_to_known_ones(w
             assert answer.status_code == 429
             assert 1 <= int(answer.headers["Retry-After"]) <= 2
             assert (await api.client.get("/api/v1/keys", headers={"Authorization": ""})).status_code == 401
+            now_s += CACHE_S
+            assert ring.recall(ADMIN_KEY) is None
+            assert (await api.client.get("/api/v1/keys")).status_code == 200, "a key that was right is looked up again"
 
     with_stores(scenario)
 
