@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from io import TextIOWrapper
 from typing import NoReturn
 
 import click
@@ -75,12 +76,17 @@ def cli() -> None:
 
 def main() -> None:
     """The console script: a failure is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal of another encoding cannot show
     try:
         cli(prog_name="boltlink")
     except SettingsError as error:
         _fail(str(error), 2)
     except CliError as error:
         _fail(str(error), 1)
+    except UnicodeEncodeError as error:  # an argument, a variable or a line of stdin
+        _fail(f"{error.object[:60]!r} is no text that can be sent: {error.reason}", 1)
     except OSError as error:  # such as another user's state folder
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
 

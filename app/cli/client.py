@@ -1,4 +1,7 @@
-"""How commands call the API: of this node, or of the instance that BOLTLINK_URL and BOLTLINK_API_KEY name."""
+"""How commands call the API: of this node, or of the instance that BOLTLINK_URL and BOLTLINK_API_KEY name.
+
+In: paths and bodies. Out: decoded answers; CliError for whatever is no success. May import: settings.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from urllib.parse import quote
 
 import click
 import httpx
+import msgspec
 
 from app.cli.errors import AwayError, CliError, RefusedError
 from app.settings import Settings
@@ -24,23 +28,45 @@ def path_of(collection: str, name: str) -> str:
     return f"/api/v1/{collection}/{quote(name, safe='')}"
 
 
-class Client:
-    """Calls with the caller's key. Raises CliError for whatever is no success."""
+class _FieldError(msgspec.Struct):
+    field: str
+    message: str
 
-    def __init__(self) -> None:
+
+class _Problem(msgspec.Struct):
+    """What is read of a problem document."""
+
+    detail: str = ""
+    errors: list[_FieldError] = []
+
+
+class Client:
+    """Calls with the caller's key, or as somebody who signs in. Raises CliError for whatever is no success."""
+
+    def __init__(self, *, is_keyed: bool = True) -> None:
         settings = Settings.from_environ(os.environ)
         local = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
         local = local.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
         self.url = settings.url or local
         self._is_local = settings.url is None
-        if settings.api_key is None and not self._is_local:
-            # This node's admin key is nothing that another machine should see.
-            raise CliError(f"BOLTLINK_API_KEY: must be set to call {self.url}")
-        self._key = settings.api_key or settings.admin_key or self._kept_key(settings)
+        self._who = {"Authorization": f"Bearer {self._key_of(settings)}"} if is_keyed else {}
         # One for all calls: making one costs 20 ms. A proxy of the environment cannot reach this node's own address.
         self._http = httpx.Client(timeout=LIMIT_S, trust_env=not self._is_local)
         if (context := click.get_current_context(silent=True)) is not None:
             context.call_on_close(self._http.close)
+
+    def sign_in(self, email: str, password: str) -> None:
+        """From now on calls are made in a session of this user; `sign_out` ends it."""
+        answer = self._ask("POST", "/api/v1/session", {"json": {"email": email, "password": password}})
+        # By hand: behind TLS the cookie is for https alone, and this node's own address may be asked without.
+        self._http.cookies.clear()
+        cookie = answer.headers.get("Set-Cookie", "").partition(";")[0]
+        self._who = {"Cookie": cookie, "Sec-Fetch-Site": "same-origin"}
+
+    def sign_out(self) -> None:
+        """Ends the session."""
+        self.call("DELETE", "/api/v1/session")
+        self._who = {}
 
     def call(self, method: str, path: str, **options: Any) -> Any:
         """The decoded answer; None for an empty one."""
@@ -57,24 +83,23 @@ class Client:
     def follow(self, path: str, **options: Any) -> Iterator[str]:
         """The lines of a streamed answer as they come, until it ends or is silent for SILENT_S."""
         timeout = httpx.Timeout(LIMIT_S, read=SILENT_S)
-        headers = {"Authorization": f"Bearer {self._key}"}
         try:
-            with self._http.stream("GET", self.url + path, headers=headers, timeout=timeout, **options) as answer:
+            with self._http.stream("GET", self.url + path, headers=self._who, timeout=timeout, **options) as answer:
                 if not answer.is_success:
                     answer.read()
-                    raise RefusedError(_reason(answer), answer.status_code)
+                    raise _refusal(answer)
                 yield from answer.iter_lines()
         except httpx.HTTPError as error:
             raise self._away(error) from error
 
     def _ask(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self._key}", **options.pop("headers", {})}
+        headers = {**self._who, **options.pop("headers", {})}
         try:
             answer = self._http.request(method, self.url + path, headers=headers, **options)
         except httpx.HTTPError as error:
             raise self._away(error) from error
         if not answer.is_success:
-            raise RefusedError(_reason(answer), answer.status_code)
+            raise _refusal(answer)
         return answer
 
     def _away(self, error: httpx.HTTPError) -> AwayError:
@@ -82,6 +107,12 @@ class Client:
             return AwayError(f"{self.url} did not answer in time ({type(error).__name__}); see: boltlink logs web_0")
         hint = "is it up? (boltlink up)" if self._is_local else "is it up? BOLTLINK_URL names it"
         return AwayError(f"{self.url} does not answer ({error}); {hint}")
+
+    def _key_of(self, settings: Settings) -> str:
+        if settings.api_key is None and not self._is_local:
+            # This node's admin key is nothing that another machine should see.
+            raise CliError(f"BOLTLINK_API_KEY: must be set to call {self.url}")
+        return settings.api_key or settings.admin_key or self._kept_key(settings)
 
     @staticmethod
     def _kept_key(settings: Settings) -> str:
@@ -94,12 +125,12 @@ class Client:
             ) from error
 
 
-def _reason(answer: httpx.Response) -> str:
+def _refusal(answer: httpx.Response) -> RefusedError:
+    """What an answer that is no success says; something else than BoltLink may say anything."""
     try:
-        problem = answer.json()
-    except ValueError:
-        return f"{answer.url} answered {answer.status_code}"
-    if not isinstance(problem, dict):
-        return f"{answer.url} answered {answer.status_code}"
-    fields = "; ".join(f"{error['field']} {error['message']}" for error in problem.get("errors", []))
-    return fields or problem.get("detail") or f"{answer.url} answered {answer.status_code}"
+        problem = msgspec.json.decode(answer.content, type=_Problem)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        problem = _Problem()
+    wrong = "; ".join(f"{error.field} {error.message}".strip() for error in problem.errors)
+    reason = wrong or problem.detail or f"{answer.url} answered {answer.status_code}"
+    return RefusedError(reason, answer.status_code, {error.field for error in problem.errors})

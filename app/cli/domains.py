@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.cli.client import Client, path_of
-from app.cli.plain import PlainConsole
+from app.cli.plain import show_table
 from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["domains"]
@@ -44,10 +44,10 @@ def list_domains(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(page))
         return
-    table = Table("name", "created", box=None, pad_edge=False)
+    table = Table(Column("name", overflow="fold"), "created", box=None, pad_edge=False)
     for domain in page["items"]:
         table.add_row(domain["name"], domain["created_at"])
-    PlainConsole().print(table)
+    show_table(table)
 
 
 @domains.command("show", epilog="Example: boltlink domains show go.example.com --json")
@@ -62,7 +62,7 @@ def show_domain(name: str, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     for field, value in domain.items():
         table.add_row(field, "" if value is None else str(value))
-    PlainConsole().print(table)
+    show_table(table)
 
 
 @domains.command("edit", epilog="Example: boltlink domains edit go.example.com --root-target https://example.com/")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 __all__ = ["AwayError", "CliError", "RefusedError"]
 
 
@@ -14,8 +16,9 @@ class AwayError(CliError):
 
 
 class RefusedError(CliError):
-    """The instance says no; `status` is HTTP's."""
+    """The instance says no; `status` is HTTP's, `fields` are those that it finds wrong."""
 
-    def __init__(self, reason: str, status: int) -> None:
+    def __init__(self, reason: str, status: int, fields: Collection[str] = ()) -> None:
         super().__init__(reason)
         self.status = status
+        self.fields = fields

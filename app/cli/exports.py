@@ -42,7 +42,8 @@ def export(file: Path, kind: str | None, is_sure: bool, **wanted: str | None) ->
     if wanted["domain"] == "":
         given["domain"] = ""
     if str(file) == "-":
-        _export(sys.stdout, kind or "jsonl", given, Progress(None), {"cursor": "", "links": 0})
+        with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as out:
+            _export(out, kind or "jsonl", given, Progress(None), {"cursor": "", "links": 0})
         return
     found = format_of(file.name, kind)
     if found is None:
@@ -79,7 +80,7 @@ def _export(out: IO[str], kind: str, given: dict[str, str], progress: Progress, 
                 os.fsync(out.fileno())
                 standing["bytes"] = os.fstat(out.fileno()).st_size
                 progress.keep(standing)
-    if out is not sys.stdout:
+    if progress.path is not None:
         click.echo(f"{standing['links']} links")
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any, TypeVar
 
 import click
+
+from app.cli.talk import ask_password
 
 __all__ = ["CLEARABLE", "DOMAIN", "VERSION", "Ago", "body_of", "clear_option", "field_options", "query_of"]
 
@@ -122,7 +123,7 @@ def body_of(*, clear: tuple[str, ...] = (), rules: IO[str] | None = None, **give
     if "code" in body:
         body["code"] = int(body["code"])
     if body.get("password") == "-":
-        body["password"] = _read_password()
+        body["password"] = ask_password(is_new=True)
     if rules is not None:
         try:
             body["rules"] = json.load(rules)
@@ -135,10 +136,3 @@ def body_of(*, clear: tuple[str, ...] = (), rules: IO[str] | None = None, **give
 def query_of(domain: str) -> dict[str, str]:
     """The query that names a link's domain."""
     return {"domain": domain} if domain else {}
-
-
-def _read_password() -> str:
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
-    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    return password

@@ -11,13 +11,16 @@ from rich.table import Table
 
 from app.accounts import Scope
 from app.cli.client import Client, path_of
+from app.cli.errors import CliError
 from app.cli.fields import Moment
-from app.cli.plain import PlainConsole
+from app.cli.plain import show_table
 from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["keys"]
 
 PAGE = 500
+ID_CHARACTERS = 12  # that people are shown, and that name a key: a whole id does not fit beside anything
+WHOLE_CHARACTERS = 64
 
 
 @click.group(epilog="Example: boltlink keys create laptop")
@@ -65,9 +68,9 @@ def list_keys(as_json: bool) -> None:
         "name", "begins with", "may", "created", "last used", "expires", "revoked", "id", box=None, pad_edge=False
     )
     for key in found:
-        times = (key[name] or "" for name in ("created_at", "last_used_at", "expires_at", "revoked_at"))
-        table.add_row(key["name"], key["prefix"], _rights(key), *times, key["id"])
-    PlainConsole().print(table)
+        days = ((key[name] or "")[:10] for name in ("created_at", "last_used_at", "expires_at", "revoked_at"))
+        table.add_row(key["name"], key["prefix"], _rights(key), *days, key["id"][:ID_CHARACTERS])
+    show_table(table)
 
 
 def _all(client: Client) -> Iterator[dict[str, Any]]:
@@ -90,12 +93,26 @@ def _rights(key: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-@keys.command("revoke", epilog="Example: boltlink keys revoke 0123…cdef --yes")
+@keys.command("revoke", epilog="Example: boltlink keys revoke 0123456789ab --yes")
 @click.argument("key_id")
 @YES
 @JSON
 def revoke_key(key_id: str, is_sure: bool, as_json: bool) -> None:
-    """End the key with this id (see: boltlink keys list)."""
-    confirm(f"Revoke {key_id[:12]}…?", is_sure)
-    Client().call("DELETE", path_of("keys", key_id))
-    say(as_json, {"id": key_id, "state": "revoked"}, "revoked")
+    """End the key with this id, or whose id alone begins so (see: boltlink keys list)."""
+    confirm(f"Revoke {key_id[:ID_CHARACTERS]}…?", is_sure)
+    client = Client()
+    id_ = _whole_id(client, key_id)
+    client.call("DELETE", path_of("keys", id_))
+    say(as_json, {"id": id_, "state": "revoked"}, "revoked")
+
+
+def _whole_id(client: Client, begin: str) -> str:
+    """The id that begins so. Raises CliError when that is not one key's."""
+    if len(begin) >= WHOLE_CHARACTERS:
+        return begin
+    if len(begin) < ID_CHARACTERS:
+        raise CliError(f"name a key by {ID_CHARACTERS} characters of its id or more: boltlink keys list")
+    found = [key["id"] for key in _all(client) if key["id"].startswith(begin)]
+    if len(found) != 1:
+        raise CliError(f"{len(found)} keys have ids that begin with {begin}" if found else "There is no such key.")
+    return str(found[0])

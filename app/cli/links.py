@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.cli.client import Client, path_of
 from app.cli.errors import CliError
 from app.cli.fields import DOMAIN, VERSION, body_of, clear_option, field_options, query_of
-from app.cli.plain import PlainConsole, plain
+from app.cli.plain import plain, show_table
 from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["links", "shorten"]
@@ -50,7 +50,7 @@ def links() -> None:
 @click.option("--owner", default="", help="Only links of this owner.")
 @click.option("--search", default="", help="Only links with all these words in slug, title, target or notes.")
 @click.option("--prefix", default="", help="Only links whose slug begins so.")
-@click.option("--domain", help="Only links of this domain.")
+@click.option("--domain", help="Only links of this domain; empty: of the default one.")
 @click.option("--state", type=click.Choice(STATES), help="Only links in this state; deleted ones are listed so alone.")
 @click.option("--created-from", default="", help="Only links made then or later, such as 2030-01-01T00:00:00Z.")
 @click.option("--created-to", default="", help="Only links made before.")
@@ -62,21 +62,23 @@ def links() -> None:
 def list_links(as_json: bool, search: str, count: bool, **wanted: Any) -> None:
     """List links, the newest first."""
     given = {name: str(value) for name, value in {**wanted, "q": search}.items() if value}
+    if wanted["domain"] == "":
+        given["domain"] = ""
     if count:
         given["count"] = "true"
     page = Client().call("GET", "/api/v1/links", params=given)
     if as_json:
         click.echo(json.dumps(page))
         return
-    table = Table("slug", "target", "state", "clicks", "created", box=None, pad_edge=False)
+    table = Table(Column("slug", overflow="fold"), "target", "state", "clicks", "created", box=None, pad_edge=False)
     for link in page["items"]:
         name = f"{link['domain']}/{link['slug']}" if link["domain"] else link["slug"]
         table.add_row(name, link["target"], link["state"], str(link["clicks"]), link["created_at"])
-    PlainConsole().print(table)
+    show_table(table)
     if count:
         click.echo(f"{page['count']} in all")
     if page["next_cursor"]:
-        click.echo(f"more: boltlink links list --cursor {page['next_cursor']}")
+        click.echo(f"more: the same with --cursor {page['next_cursor']}")
 
 
 @links.command("show", epilog="Example: boltlink links show sale --json")
@@ -93,7 +95,7 @@ def show_link(slug: str, domain: str, as_json: bool) -> None:
     for name, value in link.items():
         shown = json.dumps(value) if isinstance(value, list | bool) else str("" if value is None else value)
         table.add_row(name, shown)
-    PlainConsole().print(table)
+    show_table(table)
 
 
 @links.command("edit", epilog="Example: boltlink links edit sale --target https://example.com/new")
@@ -200,9 +202,9 @@ def show_history(slug: str, domain: str, limit: int, cursor: str, as_json: bool)
     for entry in page["items"]:
         changed = ", ".join(f"{name}: {_words(change)}" for name, change in (entry["fields"] or {}).items())
         table.add_row(entry["time"][:19], f"{entry['who']['kind']}:{entry['who']['id'][:12]}", entry["what"], changed)
-    PlainConsole().print(table)
+    show_table(table)
     if page["next_cursor"]:
-        click.echo(f"more: boltlink links history {slug} --cursor {page['next_cursor']}")
+        click.echo(f"more: the same with --cursor {page['next_cursor']}")
 
 
 def _words(change: dict[str, Any]) -> str:

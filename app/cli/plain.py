@@ -12,8 +12,11 @@ from collections.abc import Iterable
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 
-__all__ = ["PlainConsole", "plain"]
+__all__ = ["PlainConsole", "plain", "show_table"]
+
+WIDE = 100_000  # characters of a line that no terminal breaks
 
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -33,3 +36,11 @@ class PlainConsole(Console):
         """As rich does; colours are no part of a segment's text."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=plain(segment.text))
+
+
+def show_table(table: Table) -> None:
+    """Prints a table: as wide as the terminal is, or in a pipe or file with a line for each row and nothing cut off."""
+    console = PlainConsole()
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(table)

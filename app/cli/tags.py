@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.cli.client import Client, path_of
-from app.cli.plain import PlainConsole
+from app.cli.plain import plain, show_table
 from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["tags"]
@@ -32,12 +33,12 @@ def list_tags(limit: int, cursor: str, as_json: bool) -> None:
     if as_json:
         say(as_json, page, "")
         return
-    table = Table("tag", "links", box=None, pad_edge=False)
+    table = Table(Column("tag", overflow="fold"), "links", box=None, pad_edge=False)
     for tag in page["items"]:
         table.add_row(tag["name"], str(tag["links"]))
-    PlainConsole().print(table)
+    show_table(table)
     if page["next_cursor"]:
-        click.echo(f"more: boltlink tags list --cursor {page['next_cursor']}")
+        click.echo(plain(f"more: the same with --cursor {shlex.quote(page['next_cursor'])}"))
 
 
 @tags.command("rename", epilog="Example: boltlink tags rename sale spring-sale")

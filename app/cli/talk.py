@@ -1,6 +1,7 @@
-"""What commands share in speaking with people and machines: `--json`, `--yes`, and asking before what destroys.
+"""What commands share in speaking with people and machines: `--json`, `--yes`, questions.
 
-In: what a command found or did. Out: a line for people, or one JSON value for machines. May import: click.
+In: what a command found or did. Out: a line for people, or one JSON value for machines. Questions go to stderr, so that
+stdout is what was asked for. May import: click.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import click
 from app.cli.errors import CliError
 from app.cli.plain import plain
 
-__all__ = ["JSON", "YES", "confirm", "say"]
+__all__ = ["JSON", "YES", "ask_password", "confirm", "say"]
 
 JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
 YES = click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
@@ -32,3 +33,11 @@ def confirm(question: str, is_sure: bool) -> None:
 def say(as_json: bool, found: Any, text: str) -> None:
     """One line for people, or JSON."""
     click.echo(json.dumps(found) if as_json else plain(text))
+
+
+def ask_password(*, is_new: bool) -> str:
+    """A password: asked for without an echo, twice if it is new; or the next line of a pipe."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=is_new, err=True)
+    return password

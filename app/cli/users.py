@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.accounts import Role
 from app.cli.client import Client, path_of
-from app.cli.errors import CliError
-from app.cli.plain import PlainConsole
-from app.cli.talk import JSON, YES, confirm, say
+from app.cli.plain import show_table
+from app.cli.talk import JSON, YES, ask_password, confirm, say
+from app.cli.totp import id_of, totp
 
 __all__ = ["users"]
 
@@ -32,7 +31,7 @@ def users() -> None:
 @JSON
 def create_user(email: str, role: str, as_json: bool) -> None:
     """Make a user with this EMAIL; the password is asked for, or read from standard input."""
-    wish = {"email": email, "role": role, "password": _ask_password()}
+    wish = {"email": email, "role": role, "password": ask_password(is_new=True)}
     made = Client().call("POST", "/api/v1/users", json=wish)
     say(as_json, made, f"{made['email']} created as {made['role']}")
 
@@ -45,11 +44,20 @@ def list_users(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"items": items}))
         return
-    table = Table("e-mail", "role", "disabled", "2nd factor", "created", "id", box=None, pad_edge=False)
+    table = Table(
+        Column("e-mail", overflow="fold"),
+        "role",
+        "disabled",
+        "2nd factor",
+        "created",
+        Column("id", overflow="fold"),
+        box=None,
+        pad_edge=False,
+    )
     for user in items:
         disabled, factor = ("yes" if user[name] else "" for name in ("disabled", "totp"))
-        table.add_row(user["email"], user["role"], disabled, factor, user["created_at"], user["id"])
-    PlainConsole().print(table)
+        table.add_row(user["email"], user["role"], disabled, factor, user["created_at"][:10], user["id"])
+    show_table(table)
 
 
 @users.command("edit", epilog="Example: boltlink users edit ada@example.com --role viewer")
@@ -60,12 +68,16 @@ def list_users(as_json: bool) -> None:
 @JSON
 def edit_user(email: str, role: str | None, disable: bool | None, wants_password: bool, as_json: bool) -> None:
     """Change the user with this EMAIL."""
-    wish: dict[str, Any] = {"role": role, "disabled": disable, "password": _ask_password() if wants_password else None}
+    wish: dict[str, Any] = {
+        "role": role,
+        "disabled": disable,
+        "password": ask_password(is_new=True) if wants_password else None,
+    }
     change = {name: value for name, value in wish.items() if value is not None}
     if not change:
         raise click.UsageError("name what to change: --role, --disable, --enable or --password")
     client = Client()
-    made = client.call("PATCH", path_of("users", _id_of(client, email)), json=change)
+    made = client.call("PATCH", path_of("users", id_of(client, email)), json=change)
     say(as_json, made, f"{made['email']} changed")
 
 
@@ -77,32 +89,8 @@ def delete_user(email: str, is_sure: bool, as_json: bool) -> None:
     """Remove the user with this EMAIL; their links stay."""
     confirm(f"Delete {email}?", is_sure)
     client = Client()
-    client.call("DELETE", path_of("users", _id_of(client, email)))
+    client.call("DELETE", path_of("users", id_of(client, email)))
     say(as_json, {"email": email, "state": "deleted"}, f"{email} deleted")
-
-
-@users.group("totp", epilog="Example: boltlink users totp disable ada@example.com")
-def totp() -> None:
-    """Second factors of users."""
-
-
-@totp.command("disable", epilog="Example: boltlink users totp disable ada@example.com --yes")
-@click.argument("email")
-@YES
-@JSON
-def disable_totp(email: str, is_sure: bool, as_json: bool) -> None:
-    """Take the second factor of the user with this EMAIL away, when they have lost it; they can begin another."""
-    confirm(f"Take the second factor of {email} away, so that the password alone signs in?", is_sure)
-    client = Client()
-    client.call("DELETE", path_of("users", _id_of(client, email)) + "/totp")
-    say(as_json, {"email": email, "totp": False}, f"{email} signs in without a second factor")
-
-
-def _ask_password() -> str:
-    if sys.stdin.isatty():
-        answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-        return answer
-    return sys.stdin.readline().rstrip("\r\n")
 
 
 def _all_users(client: Client) -> Any:
@@ -113,8 +101,4 @@ def _all_users(client: Client) -> Any:
         cursor = page["next_cursor"]
 
 
-def _id_of(client: Client, email: str) -> str:
-    found = client.call("GET", "/api/v1/users", params={"email": email})["items"] if email else []
-    if not found:
-        raise CliError(f"no user has the e-mail {email}")
-    return str(found[0]["id"])
+users.add_command(totp)

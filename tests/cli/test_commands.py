@@ -127,6 +127,19 @@ def test_what_the_disk_refuses_is_one_line(
     assert (status, error) == (1, f"boltlink: {tmp_path}/up.lock: Is a directory\n")
 
 
+def test_what_is_no_text_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOLTLINK_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("BOLTLINK_API_KEY", ADMIN_KEY)
+    for words in (
+        ["shorten", "https://a.example/\udcff"],
+        ["links", "show", "\udcff"],
+        ["links", "list", "--tag", "\udcff"],
+    ):
+        status, said, error = run(capsys, monkeypatch, *words)
+        assert (status, said, error.count("\n")) == (1, "", 1)
+        assert "\\udcff" in error
+
+
 def test_bash_completes_commands_of_groups() -> None:
     """What bash itself does with the script when somebody presses Tab."""
     bash = shutil.which("bash")
@@ -158,9 +171,10 @@ def test_other_shells_have_a_script(
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<htm>", "is BOLTLINK_URL right?"),
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\n[]", "answered 502"),
+        (b'HTTP/1.1 404 Not Found\r\nContent-Length: 19\r\n\r\n{"errors":["none"]}', "answered 404"),
         (b"", "did not answer in time"),
     ],
-    ids=["another site", "a proxy", "nothing"],
+    ids=["another site", "a proxy", "another API", "nothing"],
 )
 def test_who_does_not_answer_as_boltlink_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, answer: bytes, words: str

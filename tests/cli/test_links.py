@@ -57,6 +57,21 @@ def test_shorten_prints_the_short_url_and_links_show_it(with_stores: With) -> No
     with_stores(scenario)
 
 
+def test_a_terminal_of_another_encoding_gets_what_it_can_show_and_exports_are_utf_8(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            environ = environ_of(api) | {"PYTHONIOENCODING": "latin-1"}
+            wish = {"target": TARGET, "slug": "s", "tags": ["日本"]}
+            assert (await api.client.post("/api/v1/links", json=wish)).status_code == 201
+            shown = await boltlink("tags", "list", environ=environ)
+            assert (shown.status, shown.err) == (0, "")
+            assert "??" in shown.out
+            exported = await boltlink("export", environ=environ)
+            assert json.loads(exported.out)["tags"] == ["日本"]
+
+    with_stores(scenario)
+
+
 def test_history_says_who_changed_what(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         async with serve(stores) as api:
@@ -77,12 +92,16 @@ def test_history_says_who_changed_what(with_stores: With) -> None:
 def test_pages_of_links_go_on_with_the_cursor(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         async with serve(stores) as api:
+            assert (await api.client.post("/api/v1/domains", json={"name": "go.example.com"})).status_code == 201
+            there = {"target": TARGET, "slug": "there", "domain": "go.example.com"}
+            assert (await api.client.post("/api/v1/links", json=there)).status_code == 201
             for slug in ("a", "b", "c"):
                 await api.make(slug)
-            first = await boltlink("links", "list", "--limit", "2", environ=environ_of(api))
-            cursor = first.out.split("--cursor ")[1].strip()
-            rest = await boltlink("links", "list", "--cursor", cursor, "--json", environ=environ_of(api))
-            assert len(json.loads(rest.out)["items"]) == 1
+            words = ("links", "list", "--limit", "2", "--domain", "")  # the default one
+            first = await boltlink(*words, environ=environ_of(api))
+            cursor = first.out.split("more: the same with --cursor ")[1].strip()
+            rest = await boltlink(*words, "--cursor", cursor, "--json", environ=environ_of(api))
+            assert [link["slug"] for link in json.loads(rest.out)["items"]] == ["a"]
 
     with_stores(scenario)
 
