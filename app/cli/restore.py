@@ -155,7 +155,8 @@ async def _restore(
     try:
         unfinished = await find_unfinished(database)
         await _refuse_what_runs(database)
-        if unfinished is None and not may_replace and not await is_empty(database):
+        goes_on = unfinished is not None and unfinished.name == contents.name
+        if not goes_on and not may_replace and not await is_empty(database):
             raise CliError("the database is not empty: --replace takes away all that it holds; nothing was changed")
         confirm(_question(database, unfinished, contents), is_sure)
         if not await lease.acquire():

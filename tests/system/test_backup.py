@@ -179,6 +179,8 @@ def _a_killed_restore_goes_on(tree: Tree, file: Path, before: dict[str, dict[str
     assert done.returncode == 1
     assert f"the database is half restored: finish it with `boltlink restore {file}`" in done.stderr
     assert "half restored" in tree.command("backup", str(file.with_name("half.backup"))).stderr
+    other = tree.command("restore", "-y", str(file.with_name("before.backup")))
+    assert (other.returncode, "--replace" in other.stderr) == (1, True)
     _kill_restore(tree, file, LOADING_S)
     done = tree.command("restore", "-y", "--replace", str(file))
     assert done.returncode == 0, done.stderr
