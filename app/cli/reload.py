@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -28,7 +29,8 @@ STEP_S = 0.2
 def reload(programs: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Restart PROGRAMS, by default all web processes and workers, one after another, each when the last one serves.
 
-    Redirects go on meanwhile, and the engines are left alone. Stops at the first program that does not come up.
+    Redirects go on meanwhile, and the engines are left alone. Stops at the first program that does not come up, and
+    when it is interrupted, or its terminal is gone, after the one whose turn it is.
     """
     tree = Tree(Settings.from_environ(os.environ)).as_started()
     running = tree.processes()
@@ -49,13 +51,24 @@ def _roll(tree: Tree, names: list[str], as_json: bool) -> None:
     while True:
         try:
             with only_one(tree):
+                ordered = _end_in_order()
                 for number, name in enumerate(names, 1):
                     _restart(tree, name, number, len(names), as_json)
+                    if ordered and number < len(names):
+                        raise CliError(f"interrupted; {len(names) - number} programs were left as they were")
             return
         except BusyError:
             if time.monotonic() > deadline:
                 raise CliError("another reload is under way") from None
         time.sleep(STEP_S)
+
+
+def _end_in_order() -> list[int]:
+    """Signals of now on, which do not end this: what was stopped and not started again would stay so."""
+    ordered: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: ordered.append(number))
+    return ordered
 
 
 def _restart(tree: Tree, name: str, number: int, count: int, as_json: bool) -> None:

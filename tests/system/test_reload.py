@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app.settings import Settings
+from app.tree import Tree as Control
 from tests.conftest import wait_for
 from tests.system.conftest import Tree, make_tree
 
@@ -69,6 +71,20 @@ def test_reload_stops_at_a_program_that_does_not_come_up(running: Tree) -> None:
         name: pid for name, pid in before.items() if name != "web_0"
     }
     wait_for(lambda: running.status()["ready"])  # supervisord tries it again by itself
+
+
+def test_interrupted_reload_brings_back_what_it_has_stopped(running: Tree) -> None:
+    before, control = running.pids(), Control(Settings.from_environ(running.environ))
+    process = running.spawn("reload")
+    wait_for(lambda: control.ask("getProcessInfo", "web:web_0")["pid"] != before["web_0"])
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(60) == 1
+    assert "left as they were" in (running.state.parent / "up.out").read_text()
+    after = running.status()
+    assert after["ready"] is True
+    pids = {entry["name"]: entry["pid"] for entry in after["processes"]}
+    assert {name for name, pid in pids.items() if pid != before[name]} == {"web_0"}
 
 
 def test_reload_asks_for_ready_processes_unless_forced(running: Tree) -> None:
