@@ -36,6 +36,13 @@ def test_rules_and_configurations_are_valid() -> None:
     assert "SUCCESS" in run("amtool", "check-config", str(ROOT / "etc" / "alertmanager" / "alertmanager.yml"))
 
 
+def test_what_others_read_is_in_no_folder_of_ours() -> None:
+    """/etc/boltlink and the state folder are closed to all but BoltLink's user."""
+    files = [*(ROOT / "etc" / "alertmanager").rglob("*.yml"), *(ROOT / "etc" / "grafana").rglob("*.yml")]
+    assert len(files) == 3
+    assert not [file for file in files if re.search(r": +(/etc|/var/lib)/boltlink", file.read_text())]
+
+
 def test_each_alert_is_shown_to_fire_and_to_be_quiet() -> None:
     run("promtool", "test", "rules", str(PROMETHEUS / "boltlink.rules.test.yml"))
     tests = (PROMETHEUS / "boltlink.rules.test.yml").read_text()
