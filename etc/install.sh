@@ -46,6 +46,11 @@ die() {
 has_systemd() { [ -d /run/systemd/system ]; }
 is_running() { [ -x "$WRAPPER" ] && [ -e "$HOME_DIR/current" ] && "$WRAPPER" status --json >/dev/null 2>&1; }
 release_of() { readlink -e "$HOME_DIR/$1" || true; }
+in_use() { # the release that all programs ran from last: a switch that was cut short is not done
+    local before
+    before=$(release_of switching-from)
+    echo "${before:-$(release_of current)}"
+}
 
 port() {
     local set_to
@@ -169,17 +174,19 @@ start_first() {
 
 go_to() { # FOLDER: switch to a release; running programs follow one after another, or all stay
     local before
-    before=$(release_of current)
-    if [ "$before" = "$1" ]; then
+    before=$(in_use)
+    if [ "$before" = "$1" ] && [ "$(release_of current)" = "$1" ]; then
         install_around "$1"
         say "$(basename "$1") is in use"
         return
     fi
+    [ -z "$before" ] || point switching-from "$before"
     if is_running; then
         point current "$1"
         if ! "$WRAPPER" reload; then
             point current "$before"
             "$WRAPPER" reload --force || warn "the reload back failed too: boltlink status, boltlink logs"
+            rm -f "$HOME_DIR/switching-from"
             die "$(basename "$1") did not come up; back on $(basename "$before")"
         fi
         diff -qr "$before/etc/supervisor" "$1/etc/supervisor" >/dev/null && cmp -s "$before/supervisord.conf" "$1/supervisord.conf" ||
@@ -195,7 +202,8 @@ go_to() { # FOLDER: switch to a release; running programs follow one after anoth
             start_first
         fi
     fi
-    [ -z "$before" ] || point previous "$before"
+    [ -z "$before" ] || [ "$before" = "$1" ] || point previous "$before"
+    rm -f "$HOME_DIR/switching-from"
 }
 
 prune() {
@@ -216,7 +224,8 @@ prune() {
 
 roll_back() {
     local target
-    target=$(release_of previous)
+    target=$(release_of switching-from)
+    target=${target:-$(release_of previous)}
     [ -n "$target" ] && [ -e "$target/complete" ] || die "there is no release before this one"
     check_release "$target"
     go_to "$target"

@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -133,6 +134,23 @@ def first_installation(installer: str) -> None:
     assert SETTINGS.read_text() == before
 
 
+def hang_up_during(installer: str) -> None:
+    """An upgrade whose terminal goes away while programs are reloaded; returns when all of it has ended."""
+    upgrade = subprocess.Popen(
+        [installer, "--python", sys.argv[2]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert upgrade.stdout is not None
+    assert any(line.startswith("[1/") for line in upgrade.stdout)
+    os.killpg(upgrade.pid, signal.SIGHUP)
+    assert "left as they were" in upgrade.stdout.read()
+    assert upgrade.wait(60) == -signal.SIGHUP
+
+
 def main() -> None:
     """Everything, in order."""
     source, is_short = Path(sys.argv[1]), "--short" in sys.argv
@@ -172,6 +190,13 @@ def main() -> None:
             assert current() == second
             assert NEW in robots(port)
             step("a release that does not come up: back by itself", began)
+            hang_up_during(checkout_with(source, "cut", "app/api/system.py", OLD, "User-agent: cut"))
+            assert current() != second
+            run(installer, "--rollback")
+            assert current() == second
+            assert NEW in robots(port)
+            assert (HOME / "previous").resolve().name == first
+            step("an upgrade that was cut short: back", began)
 
         run(installer, "--rollback")
         assert current() == first
