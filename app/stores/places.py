@@ -1,8 +1,9 @@
 """Where the stores and sockets of one node are: the run folder, the embedded engines' folders and addresses.
 
 In: settings. Out: paths and URLs, deterministic, so that every program of a node finds the same ones.
-A unix socket's path holds 107 bytes (sockaddr_un); a state folder too deep for that gets its run folder in
-`$XDG_RUNTIME_DIR` or the temporary folder, named after it.
+A unix socket's path holds 107 bytes (sockaddr_un); a state folder too deep for that gets its run folder in SHORT,
+named after it. Nothing of a session's environment goes in: `up` from a login and a backup from cron mean the same
+folder, and `$XDG_RUNTIME_DIR` is removed when its user logs out.
 May import: settings.
 """
 
@@ -11,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 SOCKET_PATH_BYTES_MAX = 107
+SHORT = Path("/tmp")  # noqa: S108  the folder in it is private, and its owner is checked
 _LONGEST_SOCKET = "supervisor.sock.12345678"  # supervisord binds a temporary name beside its own
 
 
@@ -46,10 +47,9 @@ def run_dir(settings: Settings) -> Path:
 
 
 def _far_dir(settings: Settings) -> Path:
-    """A run folder with a short name, in lower case where the system's own temporary folder is."""
+    """A run folder with a short name in lower case."""
     digest = hashlib.sha256(os.fsencode(settings.state_dir)).hexdigest()[:8]
-    root = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    return Path(root) / f"boltlink-{os.getuid()}-{digest}"
+    return SHORT / f"boltlink-{os.getuid()}-{digest}"
 
 
 def make_private_folder(folder: Path) -> None:

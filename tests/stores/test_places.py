@@ -38,6 +38,15 @@ def test_deep_state_folder_gets_a_short_run_folder_always_the_same() -> None:
     assert str(os.getuid()) in run_dir(deep).name
 
 
+def test_session_of_whoever_asks_moves_no_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`boltlink up` by ssh and `boltlink backup` by cron: the one has these variables, the other has not."""
+    both = settings_of("/srv/" + "d" * 200), settings_of("/home/Ada/links")
+    before = [(run_dir(settings), mongodb_socket(settings)) for settings in both]
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert [(run_dir(settings), mongodb_socket(settings)) for settings in both] == before
+
+
 def test_capital_letters_move_only_the_socket_of_mongod() -> None:
     settings = settings_of("/home/Ada/links")
     assert run_dir(settings) == Path("/home/Ada/links/run")
