@@ -31,6 +31,14 @@ def test_a_page_fits_its_terminal_and_shows_the_chosen_process(width: int, heigh
     assert min(links, 3) <= sum(" go.example.com/" in line for line in lines)
 
 
+def test_the_smallest_terminal_shows_every_column_whole() -> None:
+    row = ProcessRow("aggregator_1", 1, "RUNNING", 35_999, 400.0, 450_000_000, 12, True, 99_999.0, 1.23e-3, 12_000)
+    _, titles, shown, *_ = draw(Reading(0.0, "http://x", [row]), 80, 24).plain.split("\n")
+    assert titles.endswith(" uptime")
+    cells = ["aggregator_1", "RUNNING", "400", "450", "MB", "99,999", "1.23", "ms", "12,000", "12", "09:59:59"]
+    assert shown.split() == cells
+
+
 def test_what_is_not_well_is_said() -> None:
     text = draw(reading(1, 0), 80, 24, chosen="").plain
     assert "STOPPED" in text

@@ -58,7 +58,7 @@ def _head(reading: Reading, width: int) -> Text:
 
 
 def _titles() -> Text:
-    text = f"  {'process':<{NAME_WIDTH}} {'state':<9} {'CPU %':>6} {'memory':>8} {'req/s':>8} {'p99':>7} {'conns':>6} "
+    text = f"  {'process':<{NAME_WIDTH}} {'state':<9} {'CPU %':>5} {'memory':>8} {'req/s':>6} {'p99':>7} {'conns':>6} "
     return Text(f"{text}{'restarts':>8} {'uptime':>9}", "bold")
 
 
@@ -67,8 +67,8 @@ def _process(row: ProcessRow, is_chosen: bool) -> Text:
     line = Text("> " if is_chosen else "  ", "bold cyan" if is_chosen else "")
     line.append(f"{row.name[:NAME_WIDTH]:<{NAME_WIDTH}} ", "bold cyan" if is_chosen else "cyan")
     line.append(f"{state[:9]:<9} ", "not bold green" if state == "RUNNING" else "not bold red")
-    line.append(f"{row.cpu_percent:>6.0f} {row.memory_bytes / 1e6:>5.0f} MB ", "not bold")
-    line.append(f"{_number(row.requests_per_s):>8} {_latency(row.p99_s):>7} {_number(row.connections):>6} ", "not bold")
+    line.append(f"{row.cpu_percent:>5.0f} {row.memory_bytes / 1e6:>5.0f} MB ", "not bold")
+    line.append(f"{_number(row.requests_per_s):>6} {_latency(row.p99_s):>7} {_number(row.connections):>6} ", "not bold")
     line.append(f"{row.restarts:>8} ", "not bold yellow" if row.restarts else "not bold")
     return line.append(f"{_duration(row.uptime_s):>9}", "not bold")
 
