@@ -99,6 +99,7 @@ class Intake:
         self._access = access
         self._segment_bytes = segment_bytes
         self._standings: dict[str, _Standing] = {}
+        self._applied_once: dict[str, int] = {}
         self._gathered: Gathered | None = None
         self._moved: set[str] = set()
         self._given_up_s = -GIVE_UP_S
@@ -199,6 +200,9 @@ class Intake:
 
     def reset(self) -> None:
         """Forgets what was read: it is read again from the checkpoints."""
+        known = self._applied_once | {name: standing.applied for name, standing in self._standings.items()}
+        names = {source.name for source in self._sources()}
+        self._applied_once = {name: applied for name, applied in known.items() if name in names}
         for standing in self._standings.values():
             standing.reader.close()
         self._standings.clear()
@@ -247,8 +251,9 @@ class Intake:
         get_logger().error("journal given up: a clone or an older state of this machine shares it", source=source.name)
 
     def _applied(self, source: Source) -> int:
+        """As far as is known: after `reset`, while no checkpoint can be read, what was applied before."""
         standing = self._standings.get(source.name)
-        return 0 if standing is None else standing.applied
+        return self._applied_once.get(source.name, 0) if standing is None else standing.applied
 
     def _oldest_ms(self, source: Source, position: int) -> int | None:
         with suppress(OSError):  # another aggregator may have removed it just now

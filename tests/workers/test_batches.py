@@ -32,6 +32,24 @@ def test_lag_is_that_of_the_oldest_click_that_is_not_applied_read_or_not(with_no
     with_node(scenario)
 
 
+def test_lag_does_not_count_what_was_applied_before_the_store_went_away(with_node: Callable[..., None]) -> None:
+    async def scenario(node: Node, stores: Stores) -> None:
+        intake = node.aggregator.intake
+        node.append(3)
+        await drain(node.aggregator)
+        node._time_ms += 3_600_000
+        intake.reset()
+        intake.reset()  # it is tried again and again
+        assert intake.lag_s == 0
+        node.append(1)
+        node._time_ms += 5_000
+        assert intake.lag_s == pytest.approx(5)
+        await drain(node.aggregator)
+        assert intake.lag_s == 0
+
+    with_node(scenario)
+
+
 def test_as_of_says_that_all_before_is_counted_also_while_more_comes(with_node: Callable[..., None]) -> None:
     async def scenario(node: Node, stores: Stores) -> None:
         node.aggregator = Aggregator(
