@@ -249,8 +249,9 @@ async def _publish(backups: Backups, every_s: int, metrics: Metrics) -> None:
         metrics.count_spans()
         metrics.set("backup_every", float(every_s))
         metrics.set("backup_failed", float(backups.counts.has_failed))
-        metrics.set("backup_seconds", backups.counts.seconds)
-        metrics.set("backup_bytes", float(backups.counts.size_bytes))
+        if backups.counts.made:  # else what this program's last run wrote stands
+            metrics.set("backup_seconds", backups.counts.seconds)
+            metrics.set("backup_bytes", float(backups.counts.size_bytes))
         await asyncio.sleep(PUBLISH_S)
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 LINKS = 400
 TARGET = "https://www.rfc-editor.org/rfc/rfc9110.html?link=%d"
 LOADING_S = 2.5  # a restore begins to load two seconds after its mark
+AGE = "boltlink_backup_age_seconds"
 
 
 def make_links(tree: Tree) -> dict[str, str]:
@@ -217,7 +219,11 @@ def test_a_killed_backup_leaves_no_file_and_the_schedule_makes_one(tree: Tree) -
     make_links(tree)
     (made,) = wait_for(lambda: list(folder.glob("*.backup")))
     assert tree.command("backup", "--verify", str(made)).returncode == 0
-    assert "boltlink_backup_failed 0.0" in httpx.get(tree.metrics_url).text
+    assert _metric(tree, "boltlink_backup_failed") == 0
+    wait_for(lambda: _metric(tree, "boltlink_backup_bytes") == made.stat().st_size)
+    _restart_backup(tree)
+    assert _metric(tree, "boltlink_backup_bytes") == made.stat().st_size
+    assert _metric(tree, "boltlink_backup_seconds") > 0
     file = tree.state.parent / "killed.backup"
     process = tree.spawn("backup", str(file))
     part = file.with_name(f".{file.name}.part")
@@ -229,3 +235,23 @@ def test_a_killed_backup_leaves_no_file_and_the_schedule_makes_one(tree: Tree) -
     assert not part.exists()
     done = tree.command("restore", "-y", "--replace", str(file))
     assert (done.returncode, "boltlink down" in done.stderr) == (1, True)
+
+
+def _metric(tree: Tree, name: str) -> float:
+    """What the node's metrics say of one now; NaN where they say nothing."""
+    lines = httpx.get(tree.metrics_url).text.splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), float("nan"))
+
+
+def _restart_backup(tree: Tree) -> None:
+    """Returns when the new program has published everything at least once."""
+    start = 'boltlink_process_start_time_seconds{program="backup"}'
+    before = _metric(tree, start)
+    assert tree.command("reload", "backup").returncode == 0
+    wait_for(lambda: _metric(tree, start) > before)
+    for _ in range(2):  # an age is published before all else
+        wait_for(partial(_has_other_age, tree, _metric(tree, AGE)))
+
+
+def _has_other_age(tree: Tree, known_s: float) -> bool:
+    return _metric(tree, AGE) != known_s
