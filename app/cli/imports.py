@@ -15,7 +15,6 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -27,14 +26,11 @@ from rich.progress import Progress as Bar
 from app.cli.client import Client
 from app.cli.errors import AwayError, CliError, RefusedError
 from app.cli.resume import Progress
-from app.cli.rows import FORMATS, RowError, format_of, read_rows
+from app.cli.rows import FORMATS, RowError, batches, format_of, read_rows
 from app.cli.talk import JSON, say
 
 __all__ = ["import_links"]
 
-ROWS_MAX = 1_000
-BODY_BYTES_MAX = 7 * 1024 * 1024  # of the 8 MiB that the API takes
-PASSWORDS_MAX = 50
 AGAIN_S = (0.5, 1, 2, 5, 10, 20, 30)
 BUSY = (409, 429, 502, 503, 504)
 STORE_AWAY = 503
@@ -74,7 +70,7 @@ def import_links(
     refused = errors or Path("import.errors.jsonl" if is_stdin else f"{file}.errors.jsonl")
     progress = Progress(None if is_stdin or dry_run else file)
     standing = _begin(file, is_stdin, progress, restart)
-    with click.open_file(str(file), encoding="utf-8", errors="replace") as rows, _open_privately(refused) as told:
+    with click.open_file(str(file), encoding="utf-8-sig", errors="replace") as rows, _open_privately(refused) as told:
         told.truncate(standing.error_bytes)
         _run(rows, found, told, progress, standing, None if dry_run else Client())
     progress.end()
@@ -114,7 +110,7 @@ def _run(
     size = os.fstat(file.fileno()).st_size or None if file is not sys.stdin else None
     with Bar(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("rows", total=size)
-        for number, batch in _batches(read_rows(file, kind), standing.rows):
+        for number, batch in batches(read_rows(file, kind), standing.rows):
             results = (
                 _send(client, batch, f"import-{standing.id}-{number}") if client is not None else [None] * len(batch)
             )
@@ -130,29 +126,6 @@ def _run(
             standing.rows, standing.error_bytes = number + len(batch), told.tell()
             progress.keep(asdict(standing))
             bar.update(task, completed=file.buffer.tell() if size else None, description=f"{standing.rows:,} rows")  # type: ignore[attr-defined]
-
-
-def _batches(
-    rows: Iterator[dict[str, Any] | RowError], begin: int
-) -> Iterator[tuple[int, list[dict[str, Any] | RowError]]]:
-    """(number of the first row, from 0; rows), cut so that the API takes it, always at the same rows."""
-    batch: list[dict[str, Any] | RowError] = []
-    number = size = passwords = 0
-    for index, row in enumerate(rows):
-        if index < begin:
-            continue
-        body = {} if isinstance(row, RowError) else row
-        cost, secret = len(json.dumps(body)) + 2, int("password" in body)
-        if batch and (len(batch) >= ROWS_MAX or size + cost > BODY_BYTES_MAX or passwords + secret > PASSWORDS_MAX):
-            yield number, batch
-            batch, size, passwords = [], 0, 0
-        if not batch:
-            number = index
-        batch.append(row)
-        size += cost
-        passwords += secret
-    if batch:
-        yield number, batch
 
 
 def _send(client: Client, batch: list[dict[str, Any] | RowError], key: str) -> list[dict[str, Any] | None]:

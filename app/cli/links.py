@@ -13,12 +13,12 @@ from app.cli.client import Client, path_of
 from app.cli.errors import CliError
 from app.cli.fields import DOMAIN, VERSION, body_of, clear_option, field_options, query_of
 from app.cli.plain import plain, show_table
+from app.cli.rows import batches
 from app.cli.talk import JSON, YES, confirm, say
 
 __all__ = ["links", "shorten"]
 
 ORDERS = ("-created", "created", "-clicks", "clicks", "-expires", "expires", "slug", "-slug", "-deleted")
-ROWS_MAX = 1_000
 STATES = ("active", "disabled", "banned", "deleted")
 
 
@@ -217,13 +217,13 @@ def _send_rows(method: str, path: str, file: Path, as_json: bool) -> None:
     """Sends a file's rows in batches. Raises CliError when a line is none, and at the end when rows were refused."""
     try:
         rows = [json.loads(line) for line in file.read_bytes().splitlines() if line.strip()]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CliError(f"{file}: not one JSON object a line ({error})") from error
     except OSError as error:
         raise CliError(f"{file}: cannot be read ({error.strerror})") from error
     client, refused = Client(), 0
-    for start in range(0, len(rows), ROWS_MAX):
-        answer = client.call(method, path, json={"links": rows[start : start + ROWS_MAX]})
+    for start, batch in batches(rows):
+        answer = client.call(method, path, json={"links": batch})
         for number, result in enumerate(answer["results"], start + 1):
             if as_json:
                 click.echo(json.dumps(result))

@@ -14,9 +14,14 @@ import csv
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-__all__ = ["FORMATS", "RowError", "format_of", "read_rows", "write_rows"]
+__all__ = ["FORMATS", "RowError", "batches", "format_of", "read_rows", "write_rows"]
+
+T = TypeVar("T")
+ROWS_MAX = 1_000
+BODY_BYTES_MAX = 7 * 1024 * 1024  # of the 8 MiB that the API takes
+PASSWORDS_MAX = 50
 
 FORMATS = ("jsonl", "csv")
 _ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv"}
@@ -44,15 +49,50 @@ def format_of(name: str, given: str | None) -> str | None:
 
 def read_rows(file: IO[str], kind: str) -> Iterator[dict[str, Any] | RowError]:
     """Each row as a body for the API, with `state` where it is told; or why it is none."""
-    source: Iterable[Any] = csv.DictReader(file) if kind == "csv" else (line for line in file if line.strip())
+    source: Iterable[Any] = _csv_rows(file) if kind == "csv" else (line for line in file if line.strip())
     for given in source:
+        if isinstance(given, RowError):
+            yield given
+            continue
         try:
             row = _from_csv(given) if kind == "csv" else json.loads(given)
             yield _body_of(row)
         except RowError as error:
             yield error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield RowError(f"is no JSON: {error}")
+
+
+def batches(rows: Iterable[T], begin: int = 0) -> Iterator[tuple[int, list[T]]]:
+    """(number of the first row, from 0; rows) behind `begin`, cut so that the API takes it, always at the same rows."""
+    batch: list[T] = []
+    number = size = passwords = 0
+    for index, row in enumerate(rows):
+        if index < begin:
+            continue
+        body = {} if isinstance(row, RowError) else row
+        cost, secret = len(json.dumps(body)) + 2, int(isinstance(body, dict) and "password" in body)
+        if batch and (len(batch) >= ROWS_MAX or size + cost > BODY_BYTES_MAX or passwords + secret > PASSWORDS_MAX):
+            yield number, batch
+            batch, size, passwords = [], 0, 0
+        if not batch:
+            number = index
+        batch.append(row)
+        size += cost
+        passwords += secret
+    if batch:
+        yield number, batch
+
+
+def _csv_rows(file: IO[str]) -> Iterator[dict[str | None, Any] | RowError]:
+    rows = csv.DictReader(file)
+    while True:
+        try:
+            yield next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield RowError(f"is no CSV: {error}")
 
 
 def write_rows(file: IO[str], kind: str, links: Iterable[dict[str, Any]], *, is_first: bool) -> None:

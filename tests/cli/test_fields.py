@@ -130,7 +130,8 @@ def test_options_of_a_domain_are_changed_shown_and_cleared(with_stores: With) ->
 
 def test_many_links_are_changed_deleted_and_one_restored(with_stores: With, tmp_path: Path) -> None:
     changes, old = tmp_path / "changes.jsonl", tmp_path / "old.jsonl"
-    changes.write_text('{"slug": "a", "title": "A"}\n\n{"slug": "none", "title": "N"}\n')
+    heavy = "".join(json.dumps({"slug": f"h{n}", "notes": "x" * 10_000}) + "\n" for n in range(900))  # 9 MB
+    changes.write_text('{"slug": "a", "title": "A"}\n\n{"slug": "none", "title": "N"}\n' + heavy)
     old.write_text('{"slug": "a"}\n{"slug": "b"}\n')
 
     async def scenario(stores: Stores) -> None:
@@ -140,7 +141,10 @@ def test_many_links_are_changed_deleted_and_one_restored(with_stores: With, tmp_
                 await api.make(slug)
             changed = await boltlink("links", "change-many", str(changes), environ=environ)
             assert changed.status == 1
-            assert changed.err == "row 2: slug There is no such link.\nboltlink: 1 of 2 rows were refused\n"
+            assert changed.err.startswith("row 2: slug There is no such link.\nrow 3: ")
+            assert changed.err.endswith(
+                "row 902: slug There is no such link.\nboltlink: 901 of 902 rows were refused\n"
+            )
             assert (await api.client.get("/api/v1/links/a")).json()["title"] == "A"
             gone = await boltlink("links", "delete-many", str(old), "--yes", environ=environ)
             assert (gone.status, gone.out) == (0, "2 done\n")

@@ -105,6 +105,22 @@ def test_rows_that_are_refused_stand_in_a_file_and_the_others_are_made(with_stor
     with_stores(scenario)
 
 
+def test_a_table_as_spreadsheets_write_it_is_read_and_what_is_no_row_is_told(with_stores: With, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text(
+        f"\ufefftarget,rules\r\nhttps://a.example/,\r\nhttps://b.example/,{'[' * 100_000}\r\n{'x' * 2**20}y,\r\n"
+    )
+
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            said = await boltlink("import", str(file), environ=environ_of(api))
+            assert (said.status, said.out) == (1, "3 rows, 1 made, 2 refused\n"), said.err
+            told = [row["errors"][0]["message"] for row in rows_of(tmp_path / "in.csv.errors.jsonl")]
+            assert [message[:10] for message in told] == ["is no JSON", "is no CSV:"]
+
+    with_stores(scenario)
+
+
 def test_an_import_that_is_killed_goes_on_and_makes_nothing_twice(with_stores: With, tmp_path: Path) -> None:
     async def scenario(stores: Stores) -> None:
         async with serve(stores) as api:
