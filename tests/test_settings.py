@@ -79,6 +79,20 @@ def test_wrong_secret_is_not_shown(variable: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        *(("BOLTLINK_REDIS_URL", text) for text in ("redis:6379", "http://redis", "redis://h:99999", "redis://[")),
+        ("BOLTLINK_MONGODB_URL", "mongodb://["),
+    ],
+)
+def test_a_store_is_named_by_a_url(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match="that starts with"):
+        Settings.from_environ({variable: value})
+    hosts = "mongodb://a:27017,b:27018/?replicaSet=rs0"
+    assert Settings.from_environ({"BOLTLINK_MONGODB_URL": hosts}).mongodb_url == hosts
+
+
 @pytest.mark.parametrize(("text", "size"), [("500MB", 500_000_000), ("64 GiB", 64 * 1024**3), ("7", 7)])
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size

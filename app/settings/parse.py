@@ -91,8 +91,14 @@ def address(text: str) -> str:
 
 def url(*schemes: str) -> Callable[[str], str]:
     def read(text: str) -> str:
-        parts = urlsplit(text.strip())
-        if parts.scheme not in schemes or not (parts.netloc or parts.path):
+        try:
+            parts = urlsplit(text.strip())
+            is_one = text.strip().startswith(tuple(f"{scheme}://" for scheme in schemes))
+            is_one = is_one and bool(parts.netloc or parts.path)
+            _ = parts.scheme.startswith("mongodb") or parts.port  # MongoDB's names several hosts, each with its port
+        except ValueError:
+            is_one = False
+        if not is_one:
             raise ValueError("a URL that starts with " + " or ".join(f"{scheme}://" for scheme in schemes))
         return text.strip()
 

@@ -25,6 +25,7 @@ from app.cli.doctor import CHECKS
 from app.cli.doctor.findings import State
 from app.cli.doctor.machine import SYSCTL, about_huge_pages, about_kernel
 from app.cli.doctor.settings import about_settings
+from app.cli.doctor.stores import about_stores
 from app.cli.doctor.tree import about_certificate
 from app.journal import REDIRECT_GET, Journal, create_source
 from app.links import INDEXES as LINK_INDEXES
@@ -209,6 +210,14 @@ def test_settings_that_contradict_each_other_are_named(given: dict[str, str], wo
     (finding,) = about_settings(Settings.from_environ(given))
     assert finding.state is State.WARN
     assert word in finding.found
+
+
+def test_a_url_of_which_no_client_can_be_made_is_a_finding(state: Path) -> None:
+    given = {"BOLTLINK_STATE_DIR": str(state), "BOLTLINK_REDIS_URL": "redis://127.0.0.1:1/?nosuch=1"}
+    findings = asyncio.run(about_stores(Tree(Settings.from_environ(given))))
+    (finding,) = (finding for finding in findings if finding.state is State.FAIL)
+    assert "nosuch" in finding.found
+    assert "BOLTLINK_REDIS_URL" in finding.do
 
 
 def test_the_kernel_is_compared_with_the_file_that_is_shipped(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ LATENCY_MAX_MS = 250.0  # what redirects allow a store
 DRIFT_GOOD_S = 1.0
 DRIFT_MAX_S = 10.0
 REDIS_MIN, MONGODB_MIN = (6, 0), (6, 0)
-_STORE_ERRORS = (RedisError, PyMongoError, OSError, TimeoutError)
+#: The latter two: a client that cannot be made of its URL, such as one with an unknown parameter.
+_STORE_ERRORS = (RedisError, PyMongoError, OSError, TimeoutError, ValueError, TypeError)
 
 
 async def about_stores(tree: Tree) -> list[Finding]:
