@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
+from bson.int64 import Int64
 from msgspec import UNSET, Meta, UnsetType
 
 from app.accounts import WHATS, AuditSearch, Note, Scope, time_of
-from app.api.fields import MomentField, shown
+from app.api.fields import MomentField, moment_fault, shown
 from app.api.handler import Handler
 from app.api.operation import Answer, operation
 from app.api.parameters import DomainName
@@ -143,10 +144,19 @@ def _entry(note: Note, *, has_address: bool) -> Entry:
         who=_party(note["who"]),
         what=note["what"],
         subject=_party(note["subject"]),
-        fields={name: Change(old.get(name), new.get(name)) for name in {**old, **new}},
+        fields={name: Change(_plain(old.get(name)), _plain(new.get(name))) for name in {**old, **new}},
         request_id=note.get("request"),
         address=note.get("address", UNSET) if has_address else UNSET,
     )
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: MongoDB gives whole numbers of more than 32 bits in a type of their own."""
+    if isinstance(value, Int64):
+        return int(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return {name: _plain(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def _party(text: str) -> Party:
@@ -157,6 +167,6 @@ def _party(text: str) -> Party:
 def _seconds(name: str, at: datetime | None) -> int | None:
     if at is None:
         return None
-    if at.tzinfo is None:
-        raise wrong_fields([FieldError(name, "must name a time zone, such as 2030-01-01T00:00:00Z")])
+    if (fault := moment_fault(at)) is not None:
+        raise wrong_fields([FieldError(name, fault)])
     return int(at.timestamp())

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from app.api.fields import moment_fault
 from app.api.problems import FieldError
 from app.links import (
     BRANCH_BYTES_MAX,
@@ -149,10 +150,10 @@ def _when_faults(when: WhenWish) -> Iterator[tuple[str, str]]:
     """(field, message) of what types cannot say."""
     if when == WhenWish(timezone=when.timezone):
         yield "", "must hold a condition"
-    naive = [name for name in ("after", "before") if (at := getattr(when, name)) and at.tzinfo is None]
-    for name in naive:
-        yield name, "must name a time zone, such as 2030-01-01T00:00:00Z"
-    if not naive and when.after and when.before and when.after >= when.before:
+    times = {name: at for name in ("after", "before") if (at := getattr(when, name)) is not None}
+    wrong = {name: fault for name, at in times.items() if (fault := moment_fault(at)) is not None}
+    yield from wrong.items()
+    if not wrong and when.after and when.before and when.after >= when.before:
         yield "before", "must be later than after"
     if when.hours is not None and ((match := _HOURS.fullmatch(when.hours)) is None or len(set(_minutes(match))) == 1):
         yield "hours", "must be two times of the day such as 09:00-17:30, or 22:00-06:00 over midnight"

@@ -7,7 +7,7 @@ May import: redirect.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -31,6 +31,7 @@ __all__ = [
     "TargetField",
     "TitleField",
     "VisitsField",
+    "moment_fault",
     "shown",
 ]
 
@@ -40,6 +41,17 @@ VISITS_MAX = 10**12
 def shown(says: str, *examples: Any, **schema: Any) -> Meta:
     """What readers are told of a field, beside its type."""
     return Meta(description=says, extra_json_schema={**schema, **({"examples": list(examples)} if examples else {})})
+
+
+def moment_fault(at: datetime) -> str | None:
+    """What is wrong with a time that somebody gave: answers show it in UTC, which then must have such a year."""
+    if at.tzinfo is None:
+        return "must name a time zone, such as 2030-01-01T00:00:00Z"
+    try:
+        at.astimezone(UTC)
+    except OverflowError:
+        return "must lie in the years 1 to 9999 of UTC"
+    return None
 
 
 TargetField = Annotated[

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from app.accounts import ApiKey, Scope, make_key
-from app.api.fields import MomentField, shown
+from app.api.fields import MomentField, moment_fault, shown
 from app.api.handler import Handler
 from app.api.operation import Answer, operation
 from app.api.problems import FieldError, Problem, wrong_fields
@@ -101,8 +101,8 @@ class KeysHandler(Handler):
         if Scope.ADMIN in wish.scopes and is_narrow:
             errors.append(FieldError("scopes", "must not hold admin in a key that is narrowed"))
         expires = wish.expires_at
-        if expires is not None and expires.tzinfo is None:
-            raise wrong_fields([FieldError("expires_at", "must name a time zone, such as 2030-01-01T00:00:00Z")])
+        if expires is not None and (fault := moment_fault(expires)) is not None:
+            raise wrong_fields([FieldError("expires_at", fault)])
         end = None if expires is None else int(expires.timestamp())
         if end is not None and end <= self.services.now_s():
             errors.append(FieldError("expires_at", "must be later than now"))

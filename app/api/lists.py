@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from app.accounts import Bounds
-from app.api.fields import shown
+from app.api.fields import moment_fault, shown
 from app.api.parameters import DomainName
 from app.api.problems import FieldError, wrong_fields
 from app.links import (
@@ -120,8 +120,8 @@ def read_cursor(text: str) -> Place | None:
 def _time_faults(query: ListQuery) -> Iterator[FieldError]:
     for name in _TIMES:
         at: datetime | None = getattr(query, name)
-        if at is not None and at.tzinfo is None:
-            yield FieldError(name, "must name a time zone, such as 2030-01-01T00:00:00Z")
+        if at is not None and (fault := moment_fault(at)) is not None:
+            yield FieldError(name, fault)
 
 
 def _seconds(at: datetime | None) -> int | None:

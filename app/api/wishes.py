@@ -193,8 +193,8 @@ def _read_branches(wish: LinkWish, check_target: Callable[[str], str], errors: l
 def _seconds(name: str, at: datetime | None, errors: list[FieldError]) -> int | None:
     if at is None:
         return None
-    if at.tzinfo is None:
-        errors.append(FieldError(name, "must name a time zone, such as 2030-01-01T00:00:00Z"))
+    if (fault := fields.moment_fault(at)) is not None:
+        errors.append(FieldError(name, fault))
         return None
     return int(at.timestamp())
 

@@ -70,7 +70,7 @@ def batches(rows: Iterable[T], begin: int = 0) -> Iterator[tuple[int, list[T]]]:
     for index, row in enumerate(rows):
         if index < begin:
             continue
-        body = {} if isinstance(row, RowError) else row
+        body: Any = {} if isinstance(row, RowError) else row
         cost, secret = len(json.dumps(body)) + 2, int(isinstance(body, dict) and "password" in body)
         if batch and (len(batch) >= ROWS_MAX or size + cost > BODY_BYTES_MAX or passwords + secret > PASSWORDS_MAX):
             yield number, batch

@@ -120,6 +120,21 @@ def test_history_is_of_the_link_that_has_the_slug_now(with_stores: With) -> None
     with_stores(scenario)
 
 
+def test_numbers_of_more_than_32_bits_are_told(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            rule = {"target": "https://b.example/", "when": {"before": "2090-01-01T00:00:00Z"}}
+            wish = {"target": "https://a.example/", "slug": "s", "max_visits": 10**12, "rules": [rule]}
+            assert (await api.client.post("/api/v1/links", json=wish)).status_code == 201
+            history = (await api.client.get("/api/v1/links/s/history")).json()["items"]
+            assert history == await entries(api, "subject=link:/s")
+            fields = history[0]["fields"]
+            assert fields["max_visits"] == {"old": None, "new": 10**12}
+            assert fields["rules"]["new"][0]["when"]["before"] == 3_786_912_000
+
+    with_stores(scenario)
+
+
 def test_pages_follow_each_other_and_wrong_questions_are_refused(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         async with serve(stores) as api:

@@ -13,6 +13,7 @@ from app.redirect import REDIRECT_CODES
 from tests.api.service import With, serve
 from tests.conftest import Stores
 
+BEFORE_TIME, BEYOND_TIME = "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"  # in UTC no year that there is
 RULE = {"when": {"device": ["mobile"]}, "target": "https://m.example/"}
 GOOD = {"target": "https://a"}
 FULL: dict[str, Any] = {
@@ -78,6 +79,11 @@ def test_the_table_of_fields_is_all_that_the_example_holds() -> None:
         ({**GOOD, "max_visits": 10**13, "password": "x" * 73, "code": True}, {"max_visits", "password", "code"}),
         ({**GOOD, "starts_at": "2030-01-01T00:00:00", "expires_at": "soon"}, {"starts_at", "expires_at"}),
         ({**GOOD, "starts_at": "2030-01-01T00:00:00Z", "expires_at": "2030-01-01T00:00:00Z"}, {"expires_at"}),
+        ({**GOOD, "starts_at": BEFORE_TIME, "expires_at": BEYOND_TIME}, {"starts_at", "expires_at"}),
+        (
+            {**GOOD, "rules": [{**RULE, "when": {"after": BEFORE_TIME, "before": BEYOND_TIME}}]},
+            {"rules[0].when.after", "rules[0].when.before"},
+        ),
         ({**GOOD, "rules": [RULE] * 33, "variants": [{"target": "https://a"}] * 33}, {"rules", "variants"}),
         ({**GOOD, "variants": [{**GOOD, "weight": 0}]}, {"variants"}),
         ({**GOOD, "variants": [{**GOOD, "weight": -1}]}, {"variants[0].weight"}),
