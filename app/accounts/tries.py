@@ -6,7 +6,7 @@ In: an account's e-mail, as typed, and the network that a try comes from. Out: w
     logins:NETWORK          ADDRESS: guesses of one at many accounts
     login:ACCOUNT           ACCOUNT: guesses of many at one account. Empty, it stops only networks from which nobody has
                             signed in to this account within KNOWN_S: its owner is not locked out by others
-    k:ACCOUNT:NETWORK       that somebody has
+    k:ACCOUNT:NETWORK       that somebody has; a password alone, of an account with a second factor, does not count
     begins:NETWORK          BEGINS: those who set out for the identity provider: no guess, and an office does it in one
                             minute, but each leaves a flow in Redis for ten
 
@@ -49,9 +49,10 @@ class TooManyTriesError(Exception):
 
 
 class Try:
-    """One try under way; whoever made it says whether it was right."""
+    """One try under way; whoever made it says whether it was right, and whether a second factor is still missing."""
 
     is_right = False
+    is_half = False
 
 
 class Tries:
@@ -74,7 +75,7 @@ class Tries:
             raise
         if made.is_right:
             await self._give_back(taken)
-            if account:
+            if account and not made.is_half:
                 await self._remember(account, network)
 
     async def begin(self, network: str) -> None:

@@ -126,8 +126,8 @@ class SessionHandler(SessionBase):
         wish = self.decode(Login)
         async with self.trying(wish.email) as tried:
             user = await self._find(wish)
-            tried.is_right = True
-        if user.has_factor and not wish.code:  # no guess: a page asks for the code when it knows that there is one
+            tried.is_right, tried.is_half = True, user.has_factor and not wish.code
+        if tried.is_half:  # no guess: a page asks for the code when it knows that there is one
             raise Problem(HTTPStatus.UNAUTHORIZED, CODE, [FieldError("code", "is required")])
         await self.begin_session(user, "password")
         self.answer(user_view(user))

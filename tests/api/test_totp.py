@@ -145,6 +145,21 @@ def test_guessed_codes_are_tries_and_asking_for_one_is_none(with_stores: With) -
     with_stores(scenario)
 
 
+def test_a_password_alone_does_not_make_a_network_known(with_stores: With) -> None:
+    """Else who knows it would have a thousand networks guess codes, past the limit of the account."""
+
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores, await at_rest(stores)) as api:
+            _, secret, _ = await enable(api, stores)
+            await stores.redis.delete(*[key async for key in stores.redis.scan_iter("k:*")])
+            assert (await sign_in(api)).json()["errors"][0]["field"] == "code"
+            assert [key async for key in stores.redis.scan_iter("k:*")] == []
+            assert (await enter(api, code_of(secret))).status_code == 200
+            assert len([key async for key in stores.redis.scan_iter("k:*")]) == 1
+
+    with_stores(scenario)
+
+
 def test_it_ends_by_password_and_code_or_by_an_administrator(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         async with serve(stores, await at_rest(stores)) as api:
