@@ -22,6 +22,7 @@ from app.observe import Health
 from app.redirect import Hosts
 from app.settings import Settings
 from app.stores import Breaker, Database, Shape, make_schema
+from tests import fetch
 from tests.conftest import Stores
 
 __all__ = ["ADMIN_KEY", "PUBLIC_URL", "Service", "With", "make_services", "serve"]
@@ -126,7 +127,7 @@ async def serve(stores: Stores, services: Services | None = None, **settings: st
     url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
     try:
-        async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
+        async with fetch.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
             yield Service(client, services, stores, requests)
     finally:
         server.stop()

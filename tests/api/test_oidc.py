@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from app.accounts import AUDIT, CALLBACK, USERS
 from app.api.handler import COOKIE
 from app.api.oidc import is_landing
+from tests import fetch
 from tests.accounts.issuer import CLIENT, SECRET, Issuer, run_issuer
 from tests.api.service import PUBLIC_URL, Service, With, serve
 from tests.api.test_session import call, make_user
@@ -40,7 +41,7 @@ class Browser:
         url = url.removeprefix(PUBLIC_URL)
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         sent = {"Sec-Fetch-Dest": "document", **({"Cookie": cookies} if cookies else {}), **headers}
-        async with httpx.AsyncClient(base_url=self._url, trust_env=False) as client:
+        async with fetch.AsyncClient(base_url=self._url, trust_env=False) as client:
             answer = await client.get(url, headers=sent)
         for field in answer.headers.get_list("Set-Cookie"):
             name, _, rest = field.partition("=")
@@ -56,7 +57,7 @@ class Browser:
         there = await self.get(START + query)
         assert there.status_code == 302, there.text
         assert there.headers["Location"].startswith(f"{issuer.url}/authorize?tenant=1&")
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with fetch.AsyncClient(trust_env=False) as client:
             back = await client.get(there.headers["Location"])
         assert back.headers["Location"].startswith(f"{PUBLIC_URL}{CALLBACK}?")
         return str(back.headers["Location"])

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from tornado import web
 from tornado.httpserver import HTTPServer
@@ -16,6 +15,7 @@ from app.api.handler import Handler
 from app.api.problems import ERRORS_MAX, Problem, ProblemDocument, decode_body, field_errors, wrong_fields
 from app.api.wishes import NewLink, read_link
 from app.stores import open_mongodb, replica_set_url
+from tests import fetch
 from tests.api.service import ADMIN_KEY, With, make_services, serve
 from tests.conftest import Stores
 
@@ -154,7 +154,7 @@ def test_a_crash_tells_an_id_and_no_more(with_stores: With, capsys: pytest.Captu
         server = HTTPServer(application)
         (sock,) = bind_sockets(0, "127.0.0.1")
         server.add_sockets([sock])
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with fetch.AsyncClient(trust_env=False) as client:
             answer = await client.get(f"http://127.0.0.1:{sock.getsockname()[1]}/api/v1/crash")
         server.stop()
         await server.close_all_connections()

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 from tornado import web
 
 from app.accounts import KEYS, Scope
 from app.api import NEEDS, ROUTES
 from app.api.handler import COOKIE
+from tests import fetch
 from tests.api.service import Service, With, serve
 from tests.conftest import Stores
 
@@ -203,7 +203,7 @@ def test_every_role_may_what_its_scopes_may(with_stores: With, role: str) -> Non
             token = (await api.client.post("/api/v1/session", json=login)).cookies[COOKIE]
             api.client.cookies.clear()
             headers = {"Cookie": f"{COOKIE}={token}", "Sec-Fetch-Site": "same-origin"}
-            async with httpx.AsyncClient(base_url=api.client.base_url, trust_env=False) as browser:
+            async with fetch.AsyncClient(base_url=api.client.base_url, trust_env=False) as browser:
                 for row, statuses in EXPECTED.items():
                     if statuses == SIGNED_IN:
                         continue

@@ -10,6 +10,7 @@ import pytest
 
 from app.accounts import AUDIT
 from app.api.handler import COOKIE
+from tests import fetch
 from tests.api.service import Service, With, make_services, serve
 from tests.conftest import Stores
 
@@ -32,7 +33,7 @@ async def sign_in(api: Service, password: str = PASSWORD, email: str = "ada@exam
 
 async def call(api: Service, token: str, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
     """As a page would, with nothing but the cookie."""
-    async with httpx.AsyncClient(base_url=api.client.base_url, trust_env=False) as browser:
+    async with fetch.AsyncClient(base_url=api.client.base_url, trust_env=False) as browser:
         return await browser.request(method, path, json=body, headers={"Cookie": f"{COOKIE}={token}", **headers})
 
 

@@ -15,13 +15,13 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from app.stores import mongodb_url, redis_socket, redis_url
 from app.stores.connections import DATABASE_NAME
 from app.tree import Tree as Processes
+from tests import fetch
 from tests.conftest import wait_for
 from tests.system.conftest import Tree
 from tests.system.test_coherence import settings_of
@@ -50,7 +50,7 @@ class Cluster:
     def make_links(self, count: int) -> None:
         """Links that visitors may ask for."""
         targets = [TARGET % number for number in range(count)]
-        answer = httpx.post(
+        answer = fetch.post(
             f"{self.tree.url}/api/v1/links/batch",
             json={"links": [{"target": target} for target in targets]},
             headers={"Authorization": f"Bearer {self.tree.key}"},
@@ -126,7 +126,7 @@ class Cluster:
 
     def count(self, what: str) -> int:
         """What the metrics say of all web processes together: clicks journaled, or dropped."""
-        found = re.search(rf"^boltlink_clicks_{what}_total (\S+)$", httpx.get(self.tree.metrics_url).text, re.MULTILINE)
+        found = re.search(rf"^boltlink_clicks_{what}_total (\S+)$", fetch.get(self.tree.metrics_url).text, re.MULTILINE)
         return int(float(found[1])) if found else 0
 
     def is_whole(self) -> bool:

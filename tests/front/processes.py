@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from app.stores import run_dir
+from tests import fetch
 from tests.conftest import Engines, accepts, wait_for
 from tests.system.conftest import free_ports
 
@@ -72,7 +73,7 @@ class Web:
 
     @staticmethod
     def _client(path: str, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url="http://127.0.0.1", transport=httpx.HTTPTransport(uds=path), timeout=30, **options)
+        return fetch.Client(base_url="http://127.0.0.1", transport=fetch.HTTPTransport(uds=path), timeout=30, **options)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import httpx
 import psutil
 import pytest
 
+from tests import fetch
 from tests.conftest import wait_for
 
 COMMAND_S = 100.0
@@ -117,7 +118,7 @@ class Tree:
 
     def shorten(self, target: str) -> str:
         """Makes a link; its slug."""
-        answer = httpx.post(
+        answer = fetch.post(
             f"{self.url}/api/v1/links", json={"target": target}, headers={"Authorization": f"Bearer {self.key}"}
         )
         assert answer.status_code == 201, answer.text
@@ -126,7 +127,7 @@ class Tree:
     def location(self, slug: str, host: str = "127.0.0.1") -> str | None:
         """Where a slug leads; None while nobody answers, or where it is unknown."""
         try:
-            answer = httpx.get(f"{self.url}/{slug}", headers={"Host": host})
+            answer = fetch.get(f"{self.url}/{slug}", headers={"Host": host})
         except httpx.HTTPError:
             return None
         found: str | None = answer.headers.get("Location")

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
@@ -22,6 +21,7 @@ from pymongo.errors import PyMongoError
 from app.backup import BlockReader
 from app.stores import mongodb_socket, mongodb_url
 from app.stores.connections import DATABASE_NAME
+from tests import fetch
 from tests.conftest import wait_for
 from tests.system.conftest import ROOT, Tree
 from tests.system.test_coherence import settings_of
@@ -39,7 +39,7 @@ def make_links(tree: Tree) -> dict[str, str]:
     wishes = [
         {"target": TARGET % n, "tags": [f"t{n % 7}"], "title": f"link {n}", "slug": f"s{n}"} for n in range(LINKS)
     ]
-    answer = httpx.post(
+    answer = fetch.post(
         f"{tree.url}/api/v1/links/batch",
         json={"links": wishes},
         headers={"Authorization": f"Bearer {tree.key}"},
@@ -51,7 +51,7 @@ def make_links(tree: Tree) -> dict[str, str]:
 
 def visit(tree: Tree, slugs: list[str], clicks: dict[str, int]) -> None:
     """One click each."""
-    with httpx.Client() as client:
+    with fetch.Client() as client:
         for slug in slugs:
             answer = client.get(f"{tree.url}/{slug}", headers={"User-Agent": "Mozilla/5.0 (X11) Firefox/125.0"})
             assert answer.status_code == 302
@@ -63,7 +63,7 @@ def listing(tree: Tree) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     cursor = ""
     while True:
-        answer = httpx.get(
+        answer = fetch.get(
             f"{tree.url}/api/v1/links",
             params={"limit": 100, **({"cursor": cursor} if cursor else {})},
             headers={"Authorization": f"Bearer {tree.key}"},
@@ -132,10 +132,10 @@ def test_every_click_and_link_is_there_after_mongodb_is_lost(tree: Tree) -> None
         clicks[slug] = clicks.get(slug, 0) + 1
     done = audit(tree, clicks)
     assert done.returncode == 0, done.stdout + done.stderr
-    answer = httpx.get(f"{tree.url}/api/v1/links?limit=1", headers={"Authorization": f"Bearer {key}"})
+    answer = fetch.get(f"{tree.url}/api/v1/links?limit=1", headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 200
     query, admin = f"{tree.url}/api/v1/audit?what=database.restore", {"Authorization": f"Bearer {tree.key}"}
-    (entry,) = httpx.get(query, headers=admin).json()["items"]
+    (entry,) = fetch.get(query, headers=admin).json()["items"]
     assert (entry["who"]["kind"], entry["subject"]) == ("system", {"kind": "database", "id": "boltlink"})
     _damaged_files_change_nothing(tree, file)
     _a_killed_restore_goes_on(tree, file, before)
@@ -239,7 +239,7 @@ def test_a_killed_backup_leaves_no_file_and_the_schedule_makes_one(tree: Tree) -
 
 def _metric(tree: Tree, name: str) -> float:
     """What the node's metrics say of one now; NaN where they say nothing."""
-    lines = httpx.get(tree.metrics_url).text.splitlines()
+    lines = fetch.get(tree.metrics_url).text.splitlines()
     return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), float("nan"))
 
 

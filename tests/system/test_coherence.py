@@ -14,13 +14,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import pytest
 from redis.exceptions import RedisError
 
 from app.links import LinkStore
 from app.settings import Settings
 from app.stores import mongodb_url, open_mongodb, open_redis, redis_url, run_dir
+from tests import fetch
 from tests.conftest import wait_for
 from tests.system.conftest import Tree
 
@@ -59,7 +59,7 @@ def known_link(tree: Tree) -> str:
 
 def ban(tree: Tree, slug: str) -> None:
     headers = {"Authorization": f"Bearer {tree.key}"}
-    answer = httpx.patch(f"{tree.url}/api/v1/links/{slug}", json={"state": "banned"}, headers=headers, timeout=30)
+    answer = fetch.patch(f"{tree.url}/api/v1/links/{slug}", json={"state": "banned"}, headers=headers, timeout=30)
     assert answer.status_code == 200, answer.text
 
 

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
 import pytest
 
 from app.feed.events import LIVE, Message, encode
 from app.main import DRAIN_S
 from app.stores import open_redis, redis_url
+from tests import fetch
 from tests.conftest import wait_for
 from tests.feed.test_hub import seen
 from tests.system.conftest import Tree
@@ -75,7 +75,7 @@ def watching(tree: Tree, name: str, **options: int) -> Iterator[Watcher]:
 
 
 def click(tree: Tree, slug: str) -> None:
-    assert httpx.get(f"{tree.url}/{slug}", headers={"User-Agent": FIREFOX}).status_code == 302
+    assert fetch.get(f"{tree.url}/{slug}", headers={"User-Agent": FIREFOX}).status_code == 302
 
 
 def click_until_told(tree: Tree, slug: str, watcher: Watcher) -> None:

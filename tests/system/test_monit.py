@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pyte
 import pytest
 
+from tests import fetch
 from tests.conftest import wait_for
 from tests.system.conftest import ROOT, Tree
 
@@ -160,14 +160,14 @@ def test_one_page_for_people_and_for_machines(running: Tree, tmp_path: Path) -> 
 
 def test_metrics_of_one_program_are_its_own(running: Tree) -> None:
     def redirects(**query: str) -> float:
-        text = httpx.get(running.metrics_url, params=query).text
+        text = fetch.get(running.metrics_url, params=query).text
         return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith("boltlink_redirects_total{"))
 
     slug = running.shorten(TARGET)
     assert running.location(slug) == TARGET
     wait_for(lambda: redirects(program="web_0") + redirects(program="web_1") == redirects() >= 1)
     assert max(redirects(program="web_0"), redirects(program="web_1")) >= 1
-    assert httpx.get(running.metrics_url, params={"program": "no_such"}).text == ""
+    assert fetch.get(running.metrics_url, params={"program": "no_such"}).text == ""
 
 
 def test_without_a_tree_or_a_terminal_it_says_so(tree: Tree) -> None:

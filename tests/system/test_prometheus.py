@@ -20,6 +20,7 @@ import pytest
 
 from app.settings import Settings
 from app.tree import Tree as Processes
+from tests import fetch
 from tests.conftest import wait_for
 from tests.system.conftest import ROOT, Tree, free_ports, make_tree
 
@@ -59,12 +60,12 @@ class Prometheus:
 
     def _is_up(self) -> bool:
         with suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/status/buildinfo").is_success
+            return fetch.get(f"{self.url}/status/buildinfo").is_success
         return False
 
     def ask(self, query: str) -> list[dict[str, Any]]:
         """The vector that a query gives now."""
-        answer = httpx.get(f"{self.url}/query", params={"query": query}).json()
+        answer = fetch.get(f"{self.url}/query", params={"query": query}).json()
         assert answer["status"] == "success", (query, answer)
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found

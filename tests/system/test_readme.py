@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-import httpx
 import pytest
 
+from tests import fetch
 from tests.conftest import wait_for
 from tests.system.conftest import ROOT, Tree
 
@@ -20,7 +20,7 @@ def test_a_first_link_and_its_statistics(running: Tree) -> None:
     assert words is not None
     made = running.command(*words[1].split())
     assert (made.returncode, made.stdout) == (0, f"{running.url}/http\n"), made.stderr
-    answer = httpx.get(made.stdout.strip(), headers={"User-Agent": "curl/8.5.0"})
+    answer = fetch.get(made.stdout.strip(), headers={"User-Agent": "curl/8.5.0"})
     assert (answer.status_code, answer.headers["Location"]) == (302, "https://www.rfc-editor.org/rfc/rfc9110.html")
     shown = wait_for(lambda: shown_stats(running, "http  1 clicks  "))
     assert re.search(r"^browsers +curl 1$", shown, re.MULTILINE)
@@ -37,7 +37,7 @@ def shown_stats(tree: Tree, first: str) -> str:
 
 def test_the_api_call_with_the_kept_key(running: Tree) -> None:
     assert "Authorization: Bearer $(cat var/admin-key)" in README
-    answer = httpx.post(
+    answer = fetch.post(
         f"{running.url}/api/v1/links",
         content=b'{"target": "https://example.com/"}',
         headers={"Authorization": f"Bearer {running.key}", "Content-Type": "application/x-www-form-urlencoded"},

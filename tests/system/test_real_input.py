@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from app.links import TargetError, normalise_target
+from tests import fetch
 from tests.conftest import wait_for
 from tests.system.conftest import Tree
 
@@ -120,6 +120,6 @@ def in_parallel(tree: Tree, work: Callable[[Client, str], T], items: list[str]) 
 
 def counted(tree: Tree) -> int:
     """Records applied to statistics so far."""
-    text = httpx.get(tree.metrics_url).text
+    text = fetch.get(tree.metrics_url).text
     match = re.search(r"^boltlink_clicks_aggregated_total (\S+)$", text, re.MULTILINE)
     return int(float(match[1])) if match else 0

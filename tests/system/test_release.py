@@ -10,12 +10,12 @@ import sysconfig
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
 from app.settings import Settings
 from app.stores.embedded import ENGINES, find_engine
+from tests import fetch
 from tests.conftest import wait_for
 from tests.system.conftest import ROOT, Tree
 
@@ -65,13 +65,13 @@ def test_a_reload_runs_the_release_that_the_link_leads_to(tree: Tree, tmp_path: 
 
     switch(link, old)
     tree.up()
-    assert OLD in httpx.get(f"{tree.url}/robots.txt").text
+    assert OLD in fetch.get(f"{tree.url}/robots.txt").text
     assert set(folders(tree).values()) == {str(old)}
 
     switch(link, new)
     done = tree.command("reload")
     assert done.returncode == 0, done.stderr
-    assert NEW in httpx.get(f"{tree.url}/robots.txt").text
+    assert NEW in fetch.get(f"{tree.url}/robots.txt").text
     assert {name for name, folder in folders(tree).items() if folder != str(new)} == {"mongod"}  # engines run on
 
     psutil.Process(tree.pids()["mongod"]).kill()

@@ -8,11 +8,11 @@ import signal
 from contextlib import suppress
 from typing import Any
 
-import httpx
 import pytest
 
 from app.analytics import CLICKS_NODE
 from app.stores import mongodb_url, open_mongodb
+from tests import fetch
 from tests.analytics.clicks import add_clicks, minute_of
 from tests.conftest import wait_for
 from tests.system.conftest import Tree
@@ -49,7 +49,7 @@ async def left(tree: Tree) -> int:
 
 def ask(tree: Tree, slug: str, **query: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {tree.key}"}
-    answer = httpx.get(f"{tree.url}/api/v1/links/{slug}/stats", params={**RANGE, **query}, headers=headers)
+    answer = fetch.get(f"{tree.url}/api/v1/links/{slug}/stats", params={**RANGE, **query}, headers=headers)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
@@ -78,6 +78,6 @@ def test_days_are_moved_once_whenever_rollup_dies(running: Tree) -> None:
     months = ask(running, slug, **{"from": "2026-03-01", "to": "2026-05-01", "unit": "month"})
     assert [point["clicks"] for point in months["series"]] == [31 * NODES, 9 * NODES]
     headers = {"Authorization": f"Bearer {running.key}"}
-    assert httpx.get(f"{running.url}/api/v1/links/{slug}", headers=headers).json()["clicks"] == CLICKS
+    assert fetch.get(f"{running.url}/api/v1/links/{slug}", headers=headers).json()["clicks"] == CLICKS
     assert "days moved" in running.command("logs", "rollup").stdout
-    wait_for(lambda: "boltlink_rollup_active 1.0" in httpx.get(running.metrics_url).text)
+    wait_for(lambda: "boltlink_rollup_active 1.0" in fetch.get(running.metrics_url).text)

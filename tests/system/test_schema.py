@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
 import pytest
 from bson.int64 import Int64
 
 from app.links import LINKS, MIGRATIONS
 from app.stores import Database, mongodb_url, open_mongodb, redis_url
 from app.stores.schema import SCHEMA, SCHEMA_VERSION
+from tests import fetch
 from tests.conftest import Engines, wait_for
 from tests.system.conftest import Tree
 from tests.system.test_coherence import settings_of
@@ -131,7 +131,7 @@ class Traffic(threading.Thread):
 
     def run(self) -> None:
         headers = {"Authorization": f"Bearer {self._tree.key}"}
-        with httpx.Client(base_url=self._tree.url, headers=headers) as client:
+        with fetch.Client(base_url=self._tree.url, headers=headers) as client:
             while not self._ends.is_set():
                 number = secrets.randbelow(self._count)
                 answer = client.get(f"/old-{number:07d}")
@@ -173,7 +173,7 @@ def migrate_while_killed(tree: Tree, count: int) -> None:
     assert traffic.wrong == []
     assert traffic.made > 0
     headers = {"Authorization": f"Bearer {tree.key}"}
-    found = httpx.get(f"{tree.url}/api/v1/links", params={"q": f"zyx{count // 2}"}, headers=headers).json()
+    found = fetch.get(f"{tree.url}/api/v1/links", params={"q": f"zyx{count // 2}"}, headers=headers).json()
     assert [item["slug"] for item in found["items"]] == [f"old-{count // 2:07d}"]
     kept = with_database(url, lambda database: database[LINKS].find_one({"_id": "/old-0000001"}))
     assert kept is not None

@@ -7,9 +7,9 @@ import os
 import re
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
+from tests import fetch
 from tests.conftest import wait_for
 from tests.observe.receiver import Receiver, receiving
 from tests.system.conftest import Tree, make_tree
@@ -46,7 +46,7 @@ def test_every_program_tells_its_work_and_nothing_that_is_secret(traced: Tree, r
     link = {"target": f"{TARGET}?token={SECRET}", "slug": "spring", "title": SECRET, "password": SECRET}
     plain = {"target": TARGET, "slug": "plain"}
     for body in (link, plain):
-        assert httpx.post(f"{traced.url}/api/v1/links", json=body, headers=headers).status_code == 201
+        assert fetch.post(f"{traced.url}/api/v1/links", json=body, headers=headers).status_code == 201
     posted = wait_for(lambda: receiver.named("POST links"))[0]
     assert (posted.trace_id, posted.parent_id) == (TRACE, PARENT)
     assert posted.attributes["boltlink.request_id"] == "the-request"
@@ -55,8 +55,8 @@ def test_every_program_tells_its_work_and_nothing_that_is_secret(traced: Tree, r
     assert {"mongodb insert", "mongodb commitTransaction", "redis announce"} <= asked
 
     for name in ("web_0", "web_1"):  # the one that made the link may know it
-        transport = httpx.HTTPTransport(uds=str(traced.state / "run" / f"{name}.sock"))
-        with httpx.Client(transport=transport) as client:
+        transport = fetch.HTTPTransport(uds=str(traced.state / "run" / f"{name}.sock"))
+        with fetch.Client(transport=transport) as client:
             for slug in ("plain", "spring", "none"):
                 answer = client.get(f"http://127.0.0.1:{traced.port}/{slug}?token={SECRET}", headers=FIELD)
                 assert answer.status_code == {"plain": 302, "spring": 200, "none": 404}[slug]
@@ -73,7 +73,7 @@ def test_every_program_tells_its_work_and_nothing_that_is_secret(traced: Tree, r
     text = b"".join(receiver.raw)
     for secret in (SECRET, traced.key, "127.0.0.1", "python-httpx", "rfc9110"):
         assert secret.encode() not in text, secret
-    metrics = httpx.get(traced.metrics_url).text
+    metrics = fetch.get(traced.metrics_url).text
     assert float(re.findall(r"^boltlink_spans_sent_total (\S+)", metrics, re.MULTILINE)[0]) > 0
 
     log = traced.state / "log" / "access.log"
@@ -87,7 +87,7 @@ def test_every_program_tells_its_work_and_nothing_that_is_secret(traced: Tree, r
 
 def test_spans_that_wait_are_sent_when_a_program_ends(traced: Tree, receiver: Receiver) -> None:
     headers = {"Authorization": f"Bearer {traced.key}"}
-    httpx.get(f"{traced.url}/api/v1/links", headers={**headers, **FIELD}).raise_for_status()
+    fetch.get(f"{traced.url}/api/v1/links", headers={**headers, **FIELD}).raise_for_status()
     traced.down()
     assert TRACE in {span.trace_id for span in receiver.named("GET links")}
 
