@@ -28,6 +28,24 @@ from app.stores.replica_set import ensure_replica_set
 
 T = TypeVar("T")
 LIMIT_S = 30.0
+#: What takes longest, in this order: begun first, so that no worker is left with it when the others have ended.
+LONGEST = (
+    *(
+        "tests/workers/test_simulation.py",
+        "tests/system/test_processes.py",
+        "tests/install/",
+        "tests/system/test_backup.py",
+    ),
+    *("tests/system/test_reload.py", "tests/system/test_real_input.py", "tests/system/test_soak.py", "tests/system/"),
+    *("tests/workers/", "tests/observe/test_monitoring.py", "tests/bench/", "tests/api/", "tests/analytics/"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first; tests of a file stay together."""
+    items.sort(
+        key=lambda item: next((n for n, path in enumerate(LONGEST) if item.nodeid.startswith(path)), len(LONGEST))
+    )
 
 
 def wait_for(fact: Callable[[], T], *, limit_s: float = LIMIT_S, step_s: float = 0.01) -> T:

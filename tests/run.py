@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CHAOS = "tests/chaos"
 WAITING = "3"  # at once: tests of the whole tree wait for programs half of the time
+IN_ORDER = ["--dist", "loadscope", "--no-loadscope-reorder"]  # a file after the other, as tests/conftest.py has them
 HOT_TESTS = ["tests/front", "tests/journal", "tests/redirect"]
 
 
@@ -45,7 +46,9 @@ def main(arguments: list[str]) -> int:
         status = pytest(["-n", "2", *arguments])
         build()
         return status
-    status = pytest(["-n", WAITING, f"--ignore={CHAOS}"]) or pytest(["-n", "2", "--maxschedchunk", "1", "-s", CHAOS])
+    status = pytest(["-n", WAITING, *IN_ORDER, f"--ignore={CHAOS}"]) or pytest(
+        ["-n", "2", "--maxschedchunk", "1", "-s", CHAOS]
+    )
     if status:
         build()
         return status
