@@ -19,16 +19,15 @@ from tests.cli.command import boltlink
 from tests.conftest import wait_for
 
 ROOT = Path(__file__).parents[2]
-NOW = datetime.now(UTC)
 
 
 def line(minutes_ago: float, event: str, level: str = "info") -> str:
-    at = (NOW - timedelta(minutes=minutes_ago)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at = (datetime.now(UTC) - timedelta(minutes=minutes_ago)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return json.dumps({"time": at, "level": level, "program": "web_0", "event": event}) + "\n"
 
 
 def engine_line(minutes_ago: float) -> str:
-    at = (NOW - timedelta(minutes=minutes_ago)).isoformat(timespec="milliseconds")
+    at = (datetime.now(UTC) - timedelta(minutes=minutes_ago)).isoformat(timespec="milliseconds")
     return json.dumps({"t": {"$date": at}, "s": "W", "msg": "slow"}) + "\n"
 
 
@@ -59,7 +58,7 @@ def test_since_reaches_into_rotated_files(state: Path) -> None:
     found = asyncio.run(logs(state, "web_0", "--since", "1h"))
     assert found[1] == "  a line of its traceback"
     assert events([found[0], *found[2:]]) == ["third", "fourth", "fifth"]
-    moment = (NOW - timedelta(minutes=100)).isoformat()
+    moment = (datetime.now(UTC) - timedelta(minutes=100)).isoformat()
     assert events(asyncio.run(logs(state, "web_0", "--since", moment, "--json")))[:2] == ["second", "third"]
 
 
