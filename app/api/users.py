@@ -91,6 +91,11 @@ class UserBase(Handler):
         if self.caller.expires is not None and Role.ADMIN in roles:
             raise Problem(HTTPStatus.FORBIDDEN, OUTLIVES)
 
+    async def check_change(self, id_: str, role: Role | None = None) -> None:
+        """As `check_end`, of who would change a user, perhaps into one of another role."""
+        former = await self.services.users.find(id_)
+        self.check_end(role, None if former is None else former.role)
+
 
 class UsersHandler(UserBase):
     """The collection."""
@@ -151,8 +156,7 @@ class UserHandler(UserBase):
         if wish.password == "":
             raise wrong_fields([FieldError("password", "must be 10 to 1000 characters long")])
         password = "" if wish.password is UNSET else wish.password
-        former = await self.services.users.find(id_)
-        self.check_end(role, None if former is None else former.role)
+        await self.check_change(id_, role)
         change = self.services.users.change(id_, self.author, role=role, disabled=disabled, password=password)
         user = await judged(change)
         if user is None:
@@ -181,15 +185,22 @@ class UserSessionsHandler(Handler):
         self.answer_nothing()
 
 
-class UserTotpHandler(Handler):
+class UserTotpHandler(UserBase):
     """The second factor of one user."""
 
-    @operation({204: Answer()}, refuses={404: "There is no such user, or they have no second factor."})
+    @operation(
+        {204: Answer()},
+        refuses={
+            403: f"The key lacks the right. {OUTLIVES}",
+            404: "There is no such user, or they have no second factor.",
+        },
+    )
     async def delete(self, id_: str) -> None:
         """Take a user's second factor away.
 
         For who has lost both the app and the recovery codes: their password alone signs them in again.
         """
+        await self.check_change(id_)
         if not await self.services.factors.end(id_, self.author):
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such user, or they have no second factor.")
         self.answer_nothing()
