@@ -7,6 +7,7 @@ takes: docs/architecture.md.
     signal  -> a byte in a socket that the loop reads (signal.set_wakeup_fd): the wait ends
     reap    -> what had lived for STEADY_S is started in the same turn; after what died at once the loop rests PAUSE_S,
                so that it is tried a few times a second and not a few hundred
+    hang up supervisor's own restarts everything, engines too, which nobody means who knows SIGHUP from elsewhere
     logs    what the disk does not take is lost, and written again as soon as it takes something: supervisor's own says
             so on stderr, which is on the same disk, and ends of that, and every program with it
 
@@ -22,7 +23,7 @@ from contextlib import suppress
 from typing import Any
 
 from supervisor import loggers, supervisord
-from supervisor.states import ProcessStates
+from supervisor.states import ProcessStates, SupervisorStates
 
 __all__ = ["BearingHandler", "PromptSupervisor"]
 
@@ -49,6 +50,14 @@ class PromptSupervisor(supervisord.Supervisor):  # type: ignore[misc]  # supervi
             sockets.pop(woken.fileno(), None)
             woken.close()
             waking.close()
+
+    def handle_signal(self) -> None:
+        """What a signal asks for, but for a restart of everything."""
+        mood = self.options.mood
+        super().handle_signal()
+        if self.options.mood == SupervisorStates.RESTARTING != mood:
+            self.options.mood = mood
+            self.options.logger.warn("nothing is restarted; for that: boltlink reload")
 
     def reap(self, once: bool = False, recursionguard: int = 0) -> None:
         """Notes the dead, and starts again what has to be."""

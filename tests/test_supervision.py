@@ -72,7 +72,7 @@ def is_replaced(supervisor: psutil.Process, pid: int) -> bool:
     return steady(supervisor) not in (0, pid)
 
 
-def test_killed_program_is_started_at_once(tmp_path: Path) -> None:
+def test_killed_program_is_started_at_once_and_a_hang_up_restarts_none(tmp_path: Path) -> None:
     waited_s = 0.0
     with supervised(tmp_path, "sleep 1000") as supervisor:
         for _ in range(KILLS):
@@ -82,6 +82,10 @@ def test_killed_program_is_started_at_once(tmp_path: Path) -> None:
             begun = time.monotonic()
             wait_for(partial(is_replaced, supervisor, pid))
             waited_s += time.monotonic() - begun
+        log, pid = tmp_path / "supervisord.log", steady(supervisor)
+        supervisor.send_signal(signal.SIGHUP)
+        wait_for(lambda: "boltlink reload" in log.read_text())
+        assert steady(supervisor) == pid
     assert waited_s < KILLS_S
 
 
