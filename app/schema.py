@@ -5,7 +5,7 @@ migrated by `app.migrating`.
 
     new database        nobody serves the API before the indexes are there, as unique ones guard what is written
     outdated database   served at once: what is new is missing for as long as it takes to make it, and no longer
-    current database    one document is read; a restart makes nothing and waits for nobody
+    current database    its indexes are looked at, as one may have been dropped; nothing is made, and nobody waits
 
 Redirects wait for none of this. May import: the rooms that store.
 """

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Shape,
         check_data,
         make_schema,
+        missing_indexes,
         read_schema,
     )
     from app.stores.transactions import (
@@ -77,6 +78,7 @@ __all__ = [
     "make_private_folder",
     "make_schema",
     "mark_migrated",
+    "missing_indexes",
     "mongodb_socket",
     "mongodb_url",
     "open_mongodb",

@@ -44,6 +44,7 @@ __all__ = [
     "Shape",
     "check_data",
     "make_schema",
+    "missing_indexes",
     "read_schema",
 ]
 
@@ -120,8 +121,22 @@ async def read_schema(database: Database, shape: Shape) -> SchemaState:
     row = await check_data(database)
     if row is None:
         return SchemaState.NEW
-    is_made = row["version"] > SCHEMA_VERSION or (row["version"], row.get("digest")) == (SCHEMA_VERSION, shape.digest())
+    if row["version"] > SCHEMA_VERSION:  # a newer release knows better which there shall be
+        return SchemaState.CURRENT
+    is_noted = (row["version"], row.get("digest")) == (SCHEMA_VERSION, shape.digest())
+    is_made = is_noted and not await missing_indexes(database, shape)
     return SchemaState.CURRENT if is_made else SchemaState.OUTDATED
+
+
+async def missing_indexes(database: Database, shape: Shape) -> list[str]:
+    """`COLLECTION.INDEX` of each that is not there, as somebody may have dropped one by hand."""
+    there = set(await database.list_collection_names())
+    missing: list[str] = []
+    for collection, models in shape.indexes.items():
+        known = await database[collection].index_information() if collection in there else {}
+        names = (str(model.document["name"]) for model in models)
+        missing += [f"{collection}.{name}" for name in names if name not in known]
+    return missing
 
 
 async def make_schema(database: Database, shape: Shape) -> None:

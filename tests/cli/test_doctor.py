@@ -19,8 +19,6 @@ from typing import Any
 
 import pytest
 
-from app.accounts import INDEXES as ACCOUNT_INDEXES
-from app.analytics import INDEXES as CLICK_INDEXES
 from app.cli.doctor import CHECKS
 from app.cli.doctor.findings import State
 from app.cli.doctor.machine import SYSCTL, about_huge_pages, about_kernel
@@ -30,15 +28,15 @@ from app.cli.doctor.tree import about_certificate
 from app.journal import REDIRECT_GET, Journal, create_source
 from app.links import INDEXES as LINK_INDEXES
 from app.links import LINKS
+from app.schema import SHAPE
 from app.settings import Settings
-from app.stores import Shape, make_schema, mongodb_url, redis_url
+from app.stores import make_schema, mongodb_url, redis_url
 from app.stores.embedded import find_engine
 from app.tree import Tree
 from tests.cli.command import boltlink
 from tests.conftest import Engines, Stores, accepts, wait_for
 
 ROOT = Path(__file__).parents[2]
-INDEXES = {LINKS: LINK_INDEXES, **ACCOUNT_INDEXES, **CLICK_INDEXES}
 
 
 @pytest.fixture
@@ -80,7 +78,7 @@ def test_a_node_that_is_well_has_no_failure_and_every_check_is_made(
     engines: Engines, with_stores: Callable[..., None], state: Path
 ) -> None:
     async def scenario(stores: Stores) -> None:
-        await make_schema(stores.database, Shape(INDEXES))
+        await make_schema(stores.database, SHAPE)
         found = await examine(state, 0, **urls(engines, stores), **free_ports())
         assert set(found) == set(CHECKS)
         machine = {"kernel", "kernel.huge_pages", "clock", "cpu", "limits.files", "python.compiled", "state.disk"}
@@ -96,7 +94,7 @@ def test_a_node_that_is_well_has_no_failure_and_every_check_is_made(
 
 def test_stores_that_are_set_wrongly_are_named(engines: Engines, with_stores: Callable[..., None], state: Path) -> None:
     async def scenario(stores: Stores) -> None:
-        await make_schema(stores.database, Shape(INDEXES))
+        await make_schema(stores.database, SHAPE)
         await stores.database[LINKS].drop_index(str(LINK_INDEXES[0].document["name"]))
         await stores.database["schema"].update_one({"_id": "boltlink"}, {"$set": {"version": 999, "oldest": 999}})
         await stores.redis.config_set("maxmemory-policy", "noeviction")

@@ -18,6 +18,7 @@ from app.stores.schema import (
     SchemaState,
     Shape,
     make_schema,
+    missing_indexes,
     read_schema,
 )
 from tests.conftest import Stores
@@ -56,6 +57,20 @@ def test_other_indexes_at_the_same_version_are_made(with_stores: With) -> None:
         await make_schema(stores.database, more)
         assert "title_1" in await stores.database[LINKS].index_information()
         assert await read_schema(stores.database, more) is SchemaState.CURRENT
+
+    with_stores(scenario)
+
+
+def test_an_index_that_somebody_dropped_is_made_again(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        await make_schema(stores.database, SHAPE)
+        name = str(INDEXES[1].document["name"])
+        await stores.database[LINKS].drop_index(name)
+        assert await missing_indexes(stores.database, SHAPE) == [f"{LINKS}.{name}"]
+        assert await read_schema(stores.database, SHAPE) is SchemaState.OUTDATED
+        await make_schema(stores.database, SHAPE)
+        assert await read_schema(stores.database, SHAPE) is SchemaState.CURRENT
+        assert await missing_indexes(stores.database, SHAPE) == []
 
     with_stores(scenario)
 

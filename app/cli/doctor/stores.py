@@ -1,6 +1,6 @@
 """Looks at Redis and MongoDB: whether they answer, how soon, and whether they are set as BoltLink needs them.
 
-In: settings. Out: findings. Nothing is written. May import: settings, stores, links, accounts, analytics.
+In: settings. Out: findings. Nothing is written. May import: schema, settings, stores.
 """
 
 from __future__ import annotations
@@ -15,12 +15,9 @@ from typing import Any
 from pymongo.errors import OperationFailure, PyMongoError
 from redis.exceptions import RedisError
 
-from app.accounts import INDEXES as ACCOUNT_INDEXES
-from app.analytics import INDEXES as CLICK_INDEXES
 from app.cli.doctor.findings import Finding, fail, ok, warn
-from app.links import INDEXES as LINK_INDEXES
-from app.links import LINKS
-from app.stores import Database, mongodb_url, open_mongodb, open_redis, redis_url
+from app.schema import SHAPE
+from app.stores import Database, missing_indexes, mongodb_url, open_mongodb, open_redis, redis_url
 from app.stores.embedded import MONGODB_TRANSACTION_S
 from app.stores.schema import SCHEMA, SCHEMA_VERSION
 from app.tree import Tree
@@ -191,19 +188,14 @@ async def _schema(database: Database) -> Finding:
 
 async def _indexes(database: Database) -> Finding:
     check = "mongodb.indexes"
-    there = set(await database.list_collection_names())
-    missing, count = [], 0
-    for collection, models in {LINKS: LINK_INDEXES, **ACCOUNT_INDEXES, **CLICK_INDEXES}.items():
-        known = await database[collection].index_information() if collection in there else {}
-        wanted = [str(model.document["name"]) for model in models]
-        count += len(wanted)
-        missing += [f"{collection}.{name}" for name in wanted if name not in known]
+    there = await database.list_collection_names()
+    missing = await missing_indexes(database, SHAPE)
     if missing and not there:
         return ok(check, "a new database; `boltlink up` makes them")
     if missing:
         means = "What they serve reads whole collections, or is refused."
         return fail(check, f"missing: {', '.join(missing)}", means, "boltlink reload makes them again")
-    return ok(check, f"{count} are there")
+    return ok(check, f"{sum(map(len, SHAPE.indexes.values()))} are there")
 
 
 async def _latency(check: str, ping: Callable[[], Awaitable[Any]]) -> Finding:
