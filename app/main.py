@@ -1,7 +1,8 @@
 """Builds one web process from settings: the only place that knows all the rooms. `python -m app.main`.
 
 In: settings and a name such as web_0. Out: redirects and the API on the shared port (SO_REUSEPORT) and on
-`<run>/web_0.sock`, where this process can be told from its siblings; `/metrics` on another shared port.
+`<run>/web_0.sock`, where this process can be told from its siblings, and for a proxy at the same name in a folder that
+is set; `/metrics` on another shared port.
 
 Order of start: lock, journal, sockets, then stores in the background: redirects that a cache knows need no store.
 Order of end, on SIGTERM: the listeners close, what was asked is answered with `Connection: close`, the journal is
@@ -13,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ from app.redirect import (
 )
 from app.schema import bring_up
 from app.settings import Settings
-from app.sockets import listen, listen_privately, raise_descriptors
+from app.sockets import listen, listen_for_group, listen_privately, raise_descriptors
 from app.stores import (
     Breaker,
     BreakerState,
@@ -156,7 +158,7 @@ class WebProcess:
         run = run_dir(self.settings)
         self._keeper.start()
         path = run / f"{self.name}.sock"
-        for sock in (listen(self.settings.host, self.settings.port), listen_privately(path)):
+        for sock in (listen(self.settings.host, self.settings.port), listen_privately(path), *self._for_proxy()):
             self._listeners.append(Listener(sock, self.gate, loop))
         self._serve_metrics()
         works = (self.channel.run(), self.domains.run(), self.hub.run(), self._probe(), self._tick())
@@ -196,6 +198,15 @@ class WebProcess:
         self.journal.close()
         await self.redis.aclose()
         await self.database.client.close()
+
+    def _for_proxy(self) -> Iterator[socket.socket]:
+        """The socket that a proxy of this machine chooses this process by, if there is to be one."""
+        folder = self.settings.proxy_sockets
+        if folder is not None:
+            try:
+                yield listen_for_group(folder / f"{self.name}.sock")
+            except OSError as error:
+                self._log.error("proxy cannot reach this process", folder=str(folder), reason=str(error))
 
     def _make_gate(self, application: web.Application) -> Gate:
         settings, trusted = self.settings, Networks(self.settings.trusted_proxies)

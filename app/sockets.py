@@ -9,7 +9,7 @@ import resource
 import socket
 from pathlib import Path
 
-__all__ = ["listen", "listen_privately", "raise_descriptors"]
+__all__ = ["listen", "listen_for_group", "listen_privately", "raise_descriptors"]
 
 BACKLOG = 4096
 
@@ -27,10 +27,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 def listen_privately(path: Path) -> socket.socket:
     """A listening unix socket that only this user may open."""
+    return _listen_at(path, 0o600)
+
+
+def listen_for_group(path: Path) -> socket.socket:
+    """A listening unix socket for the group, too: whoever of it may enter the folder."""
+    return _listen_at(path, 0o660)
+
+
+def _listen_at(path: Path, mode: int) -> socket.socket:
     path.unlink(missing_ok=True)
     found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     found.bind(str(path))
-    path.chmod(0o600)
+    path.chmod(mode)
     found.listen(BACKLOG)
     return found
 

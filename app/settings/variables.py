@@ -49,6 +49,12 @@ class Serving:
     trusted_proxies: tuple[Network, ...] = setting(
         "BOLTLINK_TRUSTED_PROXIES", parse.networks, "", "addresses whose X-Forwarded-For and Forwarded are believed"
     )
+    proxy_sockets: Path | None = setting(
+        "BOLTLINK_PROXY_SOCKETS",
+        parse.path,
+        None,
+        "folder where each web process also listens, as web_N.sock, for a proxy of its group; unset: none do",
+    )
     unknown_hosts: str = setting(
         "BOLTLINK_UNKNOWN_HOSTS",
         parse.choice("default", "404"),

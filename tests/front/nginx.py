@@ -31,7 +31,7 @@ http {{
     uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
     client_header_timeout 5s; client_body_timeout 5s; keepalive_requests 1000000; client_max_body_size 0;
     ignore_invalid_headers off; underscores_in_headers on; merge_slashes off;
-    upstream front {{ server unix:{upstream}; keepalive 4; keepalive_requests 1000000; }}
+    upstream front {{ least_conn; {upstream} keepalive 4; keepalive_requests 1000000; }}
     server {{
         listen unix:{folder}/in.sock;
         location / {{
@@ -63,12 +63,13 @@ class Nginx:
 
 
 @contextmanager
-def run_nginx(folder: Path, upstream: str, *, buffers_requests: bool) -> Iterator[Nginx]:
-    """nginx from here to the end of the block; `upstream` is the path of a unix socket."""
+def run_nginx(folder: Path, *upstream: Path, buffers_requests: bool) -> Iterator[Nginx]:
+    """nginx from here to the end of the block; `upstream` are unix sockets, of which it takes the least busy."""
     assert BINARY is not None
     user = "user root;" if os.getuid() == 0 else ""  # the worker must reach the socket
     buffering = "on" if buffers_requests else "off"
-    text = CONFIGURATION.format(folder=folder, upstream=upstream, user=user, buffering=buffering)
+    servers = "".join(f"server unix:{path};" for path in upstream)
+    text = CONFIGURATION.format(folder=folder, upstream=servers, user=user, buffering=buffering)
     (folder / "nginx.conf").write_text(text)
     command = [BINARY, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
     process = subprocess.Popen(command)

@@ -17,9 +17,11 @@ from contextlib import ExitStack
 import pytest
 
 from app.sockets import listen_privately
+from tests.conftest import Engines
 from tests.front.cases import cases
 from tests.front.harness import HOST, TARGET
 from tests.front.nginx import BINARY, Nginx, run_nginx
+from tests.front.processes import run_web
 from tests.front.service import Service, read_answer, read_to_end, short_folder
 
 VICTIMS = 4
@@ -35,7 +37,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Service, Nginx]]:
     with short_folder() as folder, Service(lambda: listen_privately(folder / "front.sock")) as service:
         for number in range(VICTIMS):
             service.front.add_link(*_link(number))
-        with run_nginx(folder, str(folder / "front.sock"), buffers_requests=request.param) as nginx:
+        with run_nginx(folder, folder / "front.sock", buffers_requests=request.param) as nginx:
             yield service, nginx
 
 
@@ -130,3 +132,19 @@ def _assert_own_answers(attacker: socket.socket) -> None:
         return
     assert set(re.findall(rb"\r\nLocation: ([^\r]*)", out)) <= {TARGET}
     assert b"/api/of-" not in out
+
+
+def test_of_few_connections_each_process_has_as_many_by_the_sockets_for_a_proxy(engines: Engines) -> None:
+    with short_folder() as folder, run_web(engines, 2, BOLTLINK_PROXY_SOCKETS=str(folder)) as web, ExitStack() as stack:
+        sockets = [folder / f"web_{number}.sock" for number in range(2)]
+        assert [path.stat().st_mode & 0o777 for path in sockets] == [0o660] * 2
+        request = b"GET /%b HTTP/1.1\r\n%b\r\n" % (web.make().encode(), HOST)
+        nginx = stack.enter_context(run_nginx(folder, *sockets, buffers_requests=True))
+        clients = [stack.enter_context(nginx.client()) for _ in range(4)]
+        for _ in range(100):
+            for client in clients:
+                client.sendall(request)
+            assert [read_answer(client).split(b" ", 2)[1] for client in clients] == [b"302"] * len(clients)
+        shares = [client.get("/health").json()["journal"]["appended"] for client in web.clients]
+        assert sum(shares) == 400
+        assert max(shares) <= 1.2 * min(shares)
