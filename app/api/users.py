@@ -237,6 +237,6 @@ def user_view(user: User) -> UserView:
 
 def _read_cursor(text: str) -> str:
     try:
-        return base64.urlsafe_b64decode(text).decode()
+        return base64.b64decode(text, b"-_", validate=True).decode()
     except ValueError:
         raise wrong_fields([FieldError("cursor", "must be a next_cursor as it was given")]) from None

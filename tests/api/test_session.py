@@ -213,6 +213,8 @@ def test_users_are_listed_changed_and_removed(with_stores: With) -> None:
                 seen += [user["email"] for user in page["items"]]
                 cursor = page["next_cursor"]
             assert seen == [f"u{n}@example.com" for n in range(5)]
+            for text in ("!!", "_w==", "YQ"):  # no base64, no UTF-8, no padding
+                assert (await api.client.get("/api/v1/users", params={"cursor": text})).status_code == 422, text
             wish = {"email": "U1@example.com", "role": "viewer", "password": PASSWORD}
             assert (await api.client.post("/api/v1/users", json=wish)).status_code == 409
             wrong = ({"role": "root"}, {"password": "short"}, {"email": "x"}, {"id": "1"})

@@ -19,10 +19,9 @@ ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"
 
 
-async def piped(text: str, *arguments: str, environ: dict[str, str]) -> tuple[int, str, str]:
-    """A command that reads `text`."""
+async def _begin(*arguments: str, environ: dict[str, str]) -> asyncio.subprocess.Process:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BOLTLINK_")}
-    process = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "app.cli", *arguments),
         env={**clean, **environ},
         cwd=ROOT,
@@ -30,6 +29,11 @@ async def piped(text: str, *arguments: str, environ: dict[str, str]) -> tuple[in
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def piped(text: str, *arguments: str, environ: dict[str, str]) -> tuple[int, str, str]:
+    """A command that reads `text`."""
+    process = await _begin(*arguments, environ=environ)
     out, err = await process.communicate(text.encode())
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
@@ -87,15 +91,7 @@ def test_a_second_factor_begins_with_ones_own_password_and_a_first_code(with_sto
 
 async def converse(password: str, *arguments: str, environ: dict[str, str]) -> tuple[int, list[dict[str, Any]], str]:
     """Begins a factor as a program would: reads the secret, mistypes a code, then makes the right one."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BOLTLINK_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app.cli", *arguments),
-        env={**clean, **environ},
-        cwd=ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await _begin(*arguments, environ=environ)
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(password.encode() + b"\n")
