@@ -4,7 +4,7 @@
     scene   acts on one tree, whose accounts go on from act to act
 
 Hot links are answered without a server error whatever store is away; excused is only who cannot know (`excused`): a web
-process that was started with nothing in memory, while a store was away.
+process that was started with nothing in memory, by supervisord or with the scene, while a store was away.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Happened:
 
 @dataclass
 class Outcome:
-    """What a scene was."""
+    """What a scene was; `began` is when its web processes had just started, by time.monotonic."""
 
     name: str
     seed: int
@@ -67,6 +67,7 @@ class Outcome:
     dropped: int = 0
     expects_drops: bool = False
     differing: list[Any] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def complaints(self) -> list[str]:
@@ -96,7 +97,8 @@ class Outcome:
     @property
     def blunders(self) -> list[tuple[float, int]]:
         """Answers that were neither redirects nor excused."""
-        spans = list(excused(self.happened))
+        start = Happened("start", frozenset({"web"}), self.began, self.began, self.began)
+        spans = list(excused([start, *self.happened]))
         return [
             (at, status)
             for at, status in self.notes.failures

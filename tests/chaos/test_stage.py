@@ -43,6 +43,15 @@ def test_web_process_that_starts_while_a_store_is_away_is_excused_until_both_are
     assert outcome(*ones, failures=failures).blunders == [(11.0, 503), (13.6, 404), (30.0, 503)]
 
 
+def test_web_processes_that_have_just_started_with_the_scene_are_excused_as_others() -> None:
+    late = 101 + WARM_S
+    found = outcome(
+        happened("mongodb", 101, 102), happened("mongodb", late, late + 1), failures=[(101.5, 503), (late + 0.5, 503)]
+    )
+    found.began = 100
+    assert found.blunders == [(late + 0.5, 503)]
+
+
 def test_mongodb_that_goes_after_redis_lost_what_it_held_is_no_excuse() -> None:
     ones = [happened("redis", 10, 10.2), happened("mongodb", 11, 12)]
     assert outcome(*ones, failures=[(11.5, 503)]).blunders == [(11.5, 503)]
