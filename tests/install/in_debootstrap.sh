@@ -15,6 +15,7 @@ if [ ! -e "$CACHE/debian.tar" ]; then
 else
     tar -C "$root" -xf "$CACHE/debian.tar"
 fi
+chmod 0755 "$root"  # mktemp makes it for root alone, and debootstrap does not always open it
 read -ra build < <(sed -n 's|^requires = \[\(.*\)\]|\1|p' pyproject.toml | tr -d '",')
 # async-timeout: redis asks for it on Debian 12's Python 3.11.2.
 .venv/bin/pip download -q -c constraints.txt -d "$CACHE/packages" '.[embedded,tracing]' wheel async-timeout "${build[@]}" >&2
