@@ -18,6 +18,7 @@ from rich.progress import Progress as Bar
 from rich.progress import TextColumn, TimeElapsedColumn
 
 from app.cli.client import Client
+from app.cli.fields import filters_of
 from app.cli.resume import Progress
 from app.cli.rows import FORMATS, format_of, write_rows
 from app.cli.talk import YES, confirm
@@ -38,9 +39,7 @@ Standing = dict[str, Any]
 @YES
 def export(file: Path, kind: str | None, is_sure: bool, **wanted: str | None) -> None:
     """Write links to FILE, the oldest first; run again after an interruption, it goes on where it was."""
-    given = {name: value for name, value in wanted.items() if value}
-    if wanted["domain"] == "":
-        given["domain"] = ""
+    given = filters_of(wanted)
     if str(file) == "-":
         with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as out:
             _export(out, kind or "jsonl", given, Progress(None), {"cursor": "", "links": 0})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any, TypeVar
 
@@ -16,7 +16,17 @@ import click
 
 from app.cli.talk import ask_password
 
-__all__ = ["CLEARABLE", "DOMAIN", "VERSION", "Ago", "body_of", "clear_option", "field_options", "query_of"]
+__all__ = [
+    "CLEARABLE",
+    "DOMAIN",
+    "VERSION",
+    "Ago",
+    "body_of",
+    "clear_option",
+    "field_options",
+    "filters_of",
+    "query_of",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -131,6 +141,12 @@ def body_of(*, clear: tuple[str, ...] = (), rules: IO[str] | None = None, **give
             raise click.BadParameter(f"{rules.name} is no JSON: {error}", param_hint="--rules") from error
     body.update(CLEARABLE[name] for name in clear)
     return body
+
+
+def filters_of(wanted: Mapping[str, Any]) -> dict[str, str]:
+    """The query of a list of links; an empty domain is the default one, None any."""
+    given = {name: str(value) for name, value in wanted.items() if value}
+    return given | ({"domain": ""} if wanted["domain"] == "" else {})
 
 
 def query_of(domain: str) -> dict[str, str]:

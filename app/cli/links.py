@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from app.cli.client import Client, path_of
 from app.cli.errors import CliError
-from app.cli.fields import DOMAIN, VERSION, body_of, clear_option, field_options, query_of
+from app.cli.fields import DOMAIN, VERSION, body_of, clear_option, field_options, filters_of, query_of
 from app.cli.plain import plain, show_table
 from app.cli.rows import batches
 from app.cli.talk import JSON, YES, confirm, say
@@ -61,9 +61,7 @@ def links() -> None:
 @JSON
 def list_links(as_json: bool, search: str, count: bool, **wanted: Any) -> None:
     """List links, the newest first."""
-    given = {name: str(value) for name, value in {**wanted, "q": search}.items() if value}
-    if wanted["domain"] == "":
-        given["domain"] = ""
+    given = filters_of({**wanted, "q": search})
     if count:
         given["count"] = "true"
     page = Client().call("GET", "/api/v1/links", params=given)
