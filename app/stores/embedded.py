@@ -37,11 +37,15 @@ from app.stores.places import (
     supervisor_pid_file,
 )
 
-__all__ = ["ENGINES", "Engine", "EngineError", "find_engine", "prepare"]
+__all__ = ["ENGINES", "Engine", "EngineError", "engine_version", "find_engine", "prepare"]
 
 REDIS_MEMORY = "256mb"  # a cache of a million links; the oldest with an expiry go first
 MONGODB_CACHE_GB = "0.25"
 MONGODB_TRANSACTION_S = 15  # whoever is stopped inside one holds the next holder of a lease up by half as much again
+
+#: Debian's packages of what a minimal machine lacks; Ubuntu 24.04 knows the name, too.
+LIBRARIES = {"libcurl.so.4": "libcurl4"}
+_MISSING = re.compile(r"error while loading shared libraries: ([^:\s]+): cannot open shared object file")
 
 
 class EngineError(Exception):
@@ -142,7 +146,7 @@ def _mongod_arguments(settings: Settings, folder: Path) -> list[str]:
 
 
 def _check_version(name: str, program: Path, folder: Path) -> None:
-    version = _version(program)
+    version = engine_version(program)
     note = folder / "engine.json"
     try:
         noted = tuple(json.loads(note.read_text())["version"])
@@ -162,12 +166,19 @@ def _check_version(name: str, program: Path, folder: Path) -> None:
     note.write_text(json.dumps({"engine": name, "version": version}))
 
 
-def _version(program: Path) -> tuple[int, ...]:
-    """The version an engine says of itself: redis-server and mongod both print `v=6.2.14` or `v6.0.5`."""
+def engine_version(program: Path) -> tuple[int, ...]:
+    """The version an engine says of itself: redis-server and mongod both print `v=6.2.14` or `v6.0.5`.
+
+    Raises:
+        EngineError: it cannot be run, such as for want of a library.
+    """
     try:
         run = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EngineError(f"{program} cannot be run: {error}") from error
+    if (missing := _MISSING.search(run.stderr)) is not None:
+        package = f": apt-get install {LIBRARIES[missing[1]]}" if missing[1] in LIBRARIES else ""
+        raise EngineError(f"{program} needs {missing[1]}, which this machine lacks{package}")
     match = re.search(r"\bv=?(\d+)\.(\d+)\.(\d+)", run.stdout)
     if match is None:
         raise EngineError(f"{program} does not say its version (exit status {run.returncode})")

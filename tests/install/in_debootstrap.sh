@@ -9,7 +9,7 @@ root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 
 if [ ! -e "$CACHE/debian.tar" ]; then
-    debootstrap --variant=minbase --include=python3,python3-venv,python3-dev,gcc,libc6-dev,procps bookworm "$root" >"$CACHE/debootstrap.log"
+    debootstrap --variant=minbase --include=python3,python3-venv,python3-dev,libcurl4,gcc,libc6-dev,procps bookworm "$root" >"$CACHE/debootstrap.log"
     tar -C "$root" -cf "$CACHE/debian.tar.new" .
     mv "$CACHE/debian.tar.new" "$CACHE/debian.tar"
 else

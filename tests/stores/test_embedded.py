@@ -38,6 +38,17 @@ def test_engine_that_says_no_version_is_refused(tmp_path: Path) -> None:
         prepare("mongod", settings_of(tmp_path / "s", BOLTLINK_MONGOD="/bin/false"))
 
 
+def test_library_that_the_machine_lacks_is_named_with_its_package(tmp_path: Path) -> None:
+    program = tmp_path / "mongod"  # as Debian's loader says it
+    said = (
+        f"{program}: error while loading shared libraries: libcurl.so.4: cannot open shared object file: No such file"
+    )
+    program.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 127\n")
+    program.chmod(0o755)
+    with pytest.raises(EngineError, match=r"needs libcurl\.so\.4, which this machine lacks: apt-get install libcurl4$"):
+        prepare("mongod", settings_of(tmp_path / "s", BOLTLINK_MONGOD=str(program)))
+
+
 def test_version_is_noted_and_data_of_a_newer_mongod_is_refused(tmp_path: Path) -> None:
     new, old = engine_saying(tmp_path / "new", "7.0.1"), engine_saying(tmp_path / "old", "6.0.5")
     prepare("mongod", settings_of(tmp_path / "s", BOLTLINK_MONGOD=str(new)))

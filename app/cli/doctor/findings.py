@@ -17,7 +17,7 @@ CHECKS = {
     "settings.together": "settings do not contradict each other",
     "python.version": "Python is new enough",
     "python.compiled": "what runs for every redirect is compiled, from the source that is there",
-    "engines": "the programs of embedded engines are there",
+    "engines": "the programs of embedded engines are there and can be run",
     "state.folder": "the state folder can be written to and is private",
     "state.secrets": "keys and settings with passwords can be read by this user alone",
     "state.disk": "there is room on its disk",

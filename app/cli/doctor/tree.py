@@ -22,7 +22,7 @@ from app.cli.journal import applied_positions, describe_source
 from app.cli.processes import count_restarts
 from app.cli.up import port_refusal
 from app.journal import list_sources
-from app.stores.embedded import EngineError, find_engine
+from app.stores.embedded import EngineError, engine_version, find_engine
 from app.tree import Tree
 
 __all__ = ["about_base_url", "about_certificate", "about_engines", "about_journal", "about_ports", "about_programs"]
@@ -35,14 +35,17 @@ CERTIFICATE_S = 14 * 86_400
 
 
 def about_engines(tree: Tree) -> Iterator[Finding]:
-    """Programs of embedded engines."""
+    """Programs of embedded engines, and whether this machine can run them."""
     found = []
     for name in tree.engines:
         try:
-            found.append(str(find_engine(name, tree.settings)))
+            program = find_engine(name, tree.settings)
+            version = ".".join(map(str, engine_version(program)))
         except EngineError as error:
-            yield fail("engines", str(error), "`boltlink up` refuses to start.", "pip install 'boltlink[embedded]'")
+            do = "Mend that, or install the engines that BoltLink brings along: pip install 'boltlink[embedded]'"
+            yield fail("engines", str(error), "`boltlink up` refuses to start.", do)
             return
+        found.append(f"{program} {version}")
     yield ok("engines", ", ".join(found) or "none is embedded")
 
 
