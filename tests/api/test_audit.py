@@ -50,7 +50,10 @@ def test_every_change_leaves_an_entry_with_who_what_and_the_request(with_stores:
             assert found[-1]["who"] == {"kind": "system", "id": ""}
             assert {(entry["who"]["kind"], entry["who"]["id"]) for entry in found[:-1]} == {("key", admin)}
             assert found[-2]["request_id"] == made.headers["X-Request-Id"]
-            assert found[-2]["fields"]["tags"] == {"old": None, "new": ["t"]}
+            assert found[-2]["fields"] == {  # what it was given, and nothing that is as with every link
+                "target": {"old": None, "new": "https://a.example/"},
+                "tags": {"old": None, "new": ["t"]},
+            }
             assert found[-3]["fields"] == {
                 "title": {"old": "", "new": "new"},
                 "expires_at": {"old": None, "new": "2030-01-01T00:00:00Z"},

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyotp
 
+from app.accounts import KEYS
 from tests.api.service import ADMIN_KEY, With, serve
 from tests.cli.command import boltlink
 from tests.conftest import Stores
@@ -116,6 +117,12 @@ def test_keys_are_made_with_rights_that_the_list_shows(with_stores: With) -> Non
             (line,) = (line for line in shown.out.splitlines() if "narrow" in line)
             assert "links:read stats:read #news its own" in line
             assert line.split()[-1] == key["id"][:12], "nothing is cut off where no terminal is"
+            keys = stores.database[KEYS]
+            like = {**(await keys.find_one({"_id": key["id"]}) or {}), "_id": key["id"][:12] + "f" * 52}
+            await keys.insert_one(like)
+            ended = await boltlink("keys", "revoke", key["id"][:12], "--yes", environ=environ)
+            assert (ended.status, ended.err) == (1, f"boltlink: 2 keys have ids that begin with {key['id'][:12]}\n")
+            await keys.delete_one({"_id": like["_id"]})
             ended = await boltlink("keys", "revoke", key["id"][:12], "--yes", "--json", environ=environ)
             assert json.loads(ended.out) == {"id": key["id"], "state": "revoked"}
             assert (await boltlink("keys", "create", "wrong", "--scope", "root", environ=environ)).status == 2
