@@ -97,16 +97,18 @@ class Listener:
         """No new connections from now on; those that wait are served here, or by a sibling where the kernel can."""
         if self.descriptor < 0:
             return
-        if not _migrates() or self.sock.family == socket.AF_UNIX:
+        is_emptied_here = not _migrates() or self.sock.family == socket.AF_UNIX
+        if is_emptied_here:
             _defer(self.sock, 0)
             self.deferred_s = 0
             await asyncio.sleep(HANDOVER_S)
+        self.loop.remove_reader(self.descriptor)
+        if is_emptied_here:
             for _ in range(QUEUE_MAX):
                 if self._accept() != _TAKEN:
                     break
-        self.loop.remove_reader(self.descriptor)
+        self.sock.close()  # at once: whoever came since the last look is reset
         self.descriptor = -1
-        self.sock.close()
         if self.tasks:
             await asyncio.wait(self.tasks)
 

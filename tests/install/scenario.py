@@ -137,7 +137,7 @@ def first_installation(installer: str) -> None:
 def hang_up_during(installer: str) -> None:
     """An upgrade whose terminal goes away while programs are reloaded; returns when all of it has ended."""
     upgrade = subprocess.Popen(
-        [installer, "--python", sys.argv[2]],
+        ["env", "--default-signal=HUP", installer, "--python", sys.argv[2]],  # what `nohup` starts is deaf to it
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
