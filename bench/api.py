@@ -178,7 +178,7 @@ def table(kept: dict[str, Any]) -> str:
 
 
 async def _load(case: Case, port: int, seconds: float) -> int:
-    """How many calls all clients made, each at least one: on a busy machine connecting takes longer than a short case."""
+    """How many calls all clients made, each at least one: on a busy machine connecting takes longer than a case."""
     end = time.monotonic() + seconds
     chosen = random.SystemRandom()
 
