@@ -77,8 +77,7 @@ def _describe(tree: Tree, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     restarts = count_restarts(tree)
     handles = {info["name"]: _handle(info["pid"]) for info in found}
     for handle in handles.values():
-        if handle is not None:
-            handle.cpu_percent(None)
+        _usage(handle)  # from here on its CPU is measured
     time.sleep(CPU_SAMPLE_S)
     entries = []
     for info in sorted(found, key=lambda info: str(info["name"])):
@@ -106,6 +105,7 @@ def _handle(pid: int) -> psutil.Process | None:
 
 
 def _usage(handle: psutil.Process | None) -> tuple[float, int]:
+    """CPU since the last look and memory; nothing of a process that has ended, perhaps just now."""
     if handle is None:
         return 0.0, 0
     try:
