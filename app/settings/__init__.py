@@ -8,6 +8,7 @@ Also here, because every room needs them and they are not data: the names that a
 
     variables   the table
     parse       what a text means
+    redis_url   where the servers of a Sentinel or a Cluster are
     reading     environment and file -> Settings
 
 May import: the standard library.
@@ -15,8 +16,17 @@ May import: the standard library.
 
 from app.settings.parse import size as parse_size
 from app.settings.reading import Settings, SettingsError
+from app.settings.redis_url import Address, RedisPlace, read_redis_place
 
-__all__ = ["RESERVED_SEGMENTS", "Settings", "SettingsError", "parse_size"]
+__all__ = [
+    "RESERVED_SEGMENTS",
+    "Address",
+    "RedisPlace",
+    "Settings",
+    "SettingsError",
+    "parse_size",
+    "read_redis_place",
+]
 
 #: First path segments that belong to the program itself; compared in lower case, never slugs.
 RESERVED_SEGMENTS = frozenset(

@@ -1,7 +1,7 @@
 """What the text of a variable means.
 
 In: text that is not empty. Out: a value, or a ValueError that says what is allowed instead.
-Pure. May import: the standard library.
+Pure, but that it looks whether files are there. May import: redis_url.
 """
 
 from __future__ import annotations
@@ -11,6 +11,31 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from app.settings.redis_url import read_redis_place
+
+__all__ = [
+    "Network",
+    "address",
+    "base_url",
+    "choice",
+    "class_rates",
+    "duration",
+    "header_fields",
+    "host_names",
+    "issuer",
+    "matching",
+    "mongodb_url",
+    "networks",
+    "origins",
+    "path",
+    "per_second",
+    "redis_url",
+    "share",
+    "size",
+    "url",
+    "whole",
+]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -103,6 +128,26 @@ def url(*schemes: str) -> Callable[[str], str]:
         return text.strip()
 
     return read
+
+
+def mongodb_url(text: str) -> str:
+    """The driver says "Bad database name" of half a password, so a URL that a password cuts in two is refused here."""
+    found = url("mongodb", "mongodb+srv")(text)
+    parts = urlsplit(found)
+    if "@" in (parts.path or f"{parts.query}{parts.fragment}"):
+        raise ValueError("a URL whose user name and password are percent-encoded, as / is %2F and ? is %3F")
+    return found
+
+
+def redis_url(text: str) -> str:
+    """Of one server, of sentinels or of a cluster's nodes."""
+    if read_redis_place(text.strip()) is not None:
+        return text.strip()
+    try:
+        return url("redis", "rediss", "unix")(text)
+    except ValueError:
+        schemes = "redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster://"
+        raise ValueError(f"a URL that starts with {schemes}") from None
 
 
 def issuer(text: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import parse
-from app.settings.variables import Api, Backups, Clicks, Running, Serving, SignIn, Stores, Traces
+from app.settings.variables import Api, Backups, Clicks, Jobs, Running, Serving, SignIn, Stores, Traces
 
 __all__ = ["Settings", "SettingsError"]
 
@@ -29,7 +29,7 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Traces, Running, Backups, SignIn, Api, Clicks, Stores, Serving):
+class Settings(Traces, Running, Jobs, Backups, SignIn, Api, Clicks, Stores, Serving):
     """What one program was told. Paths are absolute, sizes in bytes, durations in seconds."""
 
     @classmethod

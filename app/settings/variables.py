@@ -14,7 +14,7 @@ from typing import Any
 from app.settings import parse
 from app.settings.parse import Network
 
-__all__ = ["Api", "Backups", "Clicks", "Running", "Serving", "SignIn", "Stores", "Traces"]
+__all__ = ["Api", "Backups", "Clicks", "Jobs", "Running", "Serving", "SignIn", "Stores", "Traces"]
 
 
 def setting(
@@ -85,14 +85,14 @@ class Stores:
     state_dir: Path = setting("BOLTLINK_STATE_DIR", parse.path, "./var", "folder of everything that outlives a process")
     redis_url: str | None = setting(
         "BOLTLINK_REDIS_URL",
-        parse.url("redis", "rediss", "unix"),
+        parse.redis_url,
         None,
-        "Redis; unset: an embedded redis-server",
+        "Redis, one server, sentinels (redis+sentinel://) or a cluster (redis+cluster://); unset: an embedded one",
         secret=True,
     )
     mongodb_url: str | None = setting(
         "BOLTLINK_MONGODB_URL",
-        parse.url("mongodb", "mongodb+srv"),
+        parse.mongodb_url,
         None,
         "MongoDB (a replica set); unset: an embedded mongod",
         secret=True,
@@ -244,6 +244,35 @@ class Backups:
     backup_every: int = setting("BOLTLINK_BACKUP_EVERY", parse.duration, "1d", "time between two such backups")
     backup_keep: str = setting(
         "BOLTLINK_BACKUP_KEEP", parse.keep, "7d 4w 12m", "how many are kept: a count, or one a day, week and month"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jobs:
+    """Work behind requests."""
+
+    jobs: int = setting("BOLTLINK_JOBS", parse.whole(1, 64), "1", "programs of this node that do background jobs")
+    jobs_kept: int = setting(
+        "BOLTLINK_JOBS_KEPT", parse.duration, "3d", "how long a job that is done can be looked at, and done again"
+    )
+    webhooks_max: int = setting("BOLTLINK_WEBHOOKS_MAX", parse.whole(0, 1000), "20", "webhooks of one key or user")
+    webhook_http: str = setting(
+        "BOLTLINK_WEBHOOK_HTTP",
+        parse.choice("on", "off"),
+        "off",
+        "whether webhooks may have URLs without TLS: what changed then travels in clear text",
+    )
+    webhook_networks: tuple[Network, ...] = setting(
+        "BOLTLINK_WEBHOOK_NETWORKS",
+        parse.networks,
+        "",
+        "networks that webhooks may lead to, and titles be read from, though they are not public, such as 10.0.0.0/8",
+    )
+    titles: str = setting(
+        "BOLTLINK_TITLES",
+        parse.choice("on", "off"),
+        "off",
+        "whether a new link without a title gets that of its page, which is asked for it then",
     )
 
 

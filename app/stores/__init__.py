@@ -21,9 +21,12 @@ from app.stores.places import (
 )
 
 if TYPE_CHECKING:
-    from app.stores.connections import DATABASE_NAME, Database, open_mongodb, open_redis
+    from app.stores.client import Members, Pipes, RedisClient, SomeFailedError, well_replicas
+    from app.stores.cluster import ClusterClient
+    from app.stores.connections import Database, open_mongodb, open_redis
     from app.stores.lease import LEASES, Lease, LeaseLostError, renewing
-    from app.stores.migrations import Migration, MigrationCounts, Migrations, mark_migrated
+    from app.stores.members import MONGODB_WELL, count_members
+    from app.stores.migrations import Migration, Migrations, mark_migrated
     from app.stores.pipe import Pipe, command
     from app.stores.schema import (
         RESTORE_ID,
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
         missing_indexes,
         read_schema,
     )
+    from app.stores.sentinels import SentinelClient
+    from app.stores.slots import SLOTS, survey
+    from app.stores.stream import ChangeStream, HistoryLostError
     from app.stores.transactions import (
         LostRaceError,
         Session,
@@ -49,31 +55,40 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "DATABASE_NAME",
     "LEASES",
+    "MONGODB_WELL",
     "RESTORE_ID",
     "SCHEMA",
     "SCHEMA_VERSION",
+    "SLOTS",
     "Breaker",
     "BreakerState",
+    "ChangeStream",
+    "ClusterClient",
     "Database",
     "HalfRestoredError",
+    "HistoryLostError",
     "Lease",
     "LeaseLostError",
     "LostRaceError",
+    "Members",
     "Migration",
-    "MigrationCounts",
     "Migrations",
     "Pipe",
+    "Pipes",
     "PlaceError",
+    "RedisClient",
     "SchemaError",
     "SchemaState",
+    "SentinelClient",
     "Session",
     "Shape",
+    "SomeFailedError",
     "Trace",
     "UnknownOutcomeError",
     "check_data",
     "command",
+    "count_members",
     "insert_rows",
     "make_private_folder",
     "make_schema",
@@ -90,15 +105,33 @@ __all__ = [
     "replica_set_url",
     "run_dir",
     "supervisor_pid_file",
+    "survey",
     "transact",
     "transaction",
+    "well_replicas",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from app.stores import connections, lease, migrations, pipe, schema, transactions  # noqa: PLC0415
+    from app.stores import (  # noqa: PLC0415
+        client,
+        cluster,
+        connections,
+        lease,
+        members,
+        migrations,
+        pipe,
+        schema,
+        sentinels,
+        slots,
+        stream,
+        transactions,
+    )
 
-    parts = (schema, migrations, lease, pipe, transactions, connections)
+    parts = (
+        *(schema, migrations, lease, pipe, client, members, transactions, connections, stream),
+        *(cluster, sentinels, slots),
+    )
     return getattr(next(part for part in parts if name in part.__all__), name)

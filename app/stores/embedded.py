@@ -37,7 +37,7 @@ from app.stores.places import (
     supervisor_pid_file,
 )
 
-__all__ = ["ENGINES", "Engine", "EngineError", "engine_version", "find_engine", "prepare"]
+__all__ = ["ENGINES", "MONGODB_TRANSACTION_S", "Engine", "EngineError", "engine_version", "find_engine", "prepare"]
 
 REDIS_MEMORY = "256mb"  # a cache of a million links; the oldest with an expiry go first
 MONGODB_CACHE_GB = "0.25"
@@ -124,23 +124,10 @@ def _redis_arguments(settings: Settings, folder: Path) -> list[str]:
 def _mongod_arguments(settings: Settings, folder: Path) -> list[str]:
     # Without --nounixsocket mongod also makes a socket in the temporary folder, open to everyone.
     return [
-        *(
-            "--dbpath",
-            str(folder),
-            "--bind_ip",
-            str(mongodb_socket(settings)),
-            "--nounixsocket",
-            "--replSet",
-            "rs0",
-        ),
-        *(
-            "--wiredTigerCacheSizeGB",
-            MONGODB_CACHE_GB,
-            "--setParameter",
-            "diagnosticDataCollectionEnabled=false",
-            "--setParameter",
-            f"transactionLifetimeLimitSeconds={MONGODB_TRANSACTION_S}",
-        ),
+        *("--dbpath", str(folder), "--bind_ip", str(mongodb_socket(settings)), "--nounixsocket"),
+        *("--replSet", "rs0", "--wiredTigerCacheSizeGB", MONGODB_CACHE_GB),
+        *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        *("--setParameter", f"transactionLifetimeLimitSeconds={MONGODB_TRANSACTION_S}"),
         "--quiet",
     ]
 

@@ -14,7 +14,7 @@ Expiry is judged by MongoDB ($$NOW), never by this machine's clock, so that a cl
 A process may be stopped at any instruction and go on after its lease went to another. It then believes that it holds
 it; so every effect that must happen once is in a transaction that checks in. `check_in` writes the row: either the
 next holder's `acquire` came first, and the transaction fails (no match, or a write conflict), or it waits for the
-transaction's end. A stale holder so changes nothing. A process that is stopped just then, its transaction open, holds
+transaction's end. So a stale holder changes nothing. A process that is stopped just then, its transaction open, holds
 the next one up until MongoDB ends it (transactionLifetimeLimitSeconds, half as much again at worst): so check in last,
 right before the commit.
 

@@ -1,12 +1,14 @@
 """Pipelines commands to Redis over a connection of its own, and takes the replies apart as they come.
 
 In: commands as bytes, and how many there are. Out: their replies, in order. Redirects read and fill Redis through it:
-a key costs 1.5 µs of CPU, where a pipeline of redis-py costs 17 (docs/performance.md#resolver).
+a key costs 1.5 µs of CPU, where a pipeline of redis-py costs 17 (docs/performance.md#resolver). It is to one server;
+`app.stores.client` has what goes to the right one of several.
 
 redis-py makes the connection, so TLS, passwords, databases and time limits are those of its URL; then the transport is
 taken over. It stays one of the client's pool and ends with the client. Calls go out as they come, and whoever gives up
 on one ends the connection, for its replies would have to be waited for: every call under way fails, the next opens a
-new one. Nothing is ever sent twice.
+new one. A primary that has become a replica says READONLY, which ends the connection, too: the next one goes to the
+new primary. Nothing is ever sent twice.
 
     CLOSED   the next call opens a connection, and those that come meanwhile wait for the same one
     OPEN     `_Link` has the transport; replies belong to the oldest call
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import redis.asyncio
@@ -28,6 +31,7 @@ from redis.exceptions import ResponseError
 __all__ = ["Pipe", "Reply", "command"]
 
 CALLS_MAX = 64  # under way at once; one more is refused, for Redis does not keep up
+DEMOTED = "READONLY"
 REPLY_LINE_BYTES_MAX = 64 * 1024  # Redis's own limit of a line; without its end in so many bytes it is no Redis
 
 Reply = bytes | int | None
@@ -53,6 +57,13 @@ class Pipe:
         Raises:
             ResponseError: what the first of them said that failed; the others were carried out.
         """
+        replies, errors = await self.ask_each(commands, count)
+        if errors:
+            raise ResponseError(errors[min(errors)])
+        return replies
+
+    async def ask_each(self, commands: bytes, count: int) -> tuple[list[Reply], Mapping[int, str]]:
+        """The replies, None for each command that failed, and what those said, by their places."""
         link = self._link
         if link is None or link.is_lost:
             link = await self._open()
@@ -81,13 +92,13 @@ class Pipe:
 class _Call:
     """Replies that are waited for."""
 
-    __slots__ = ("count", "error", "future", "replies")
+    __slots__ = ("count", "errors", "future", "replies")
 
-    def __init__(self, count: int, future: asyncio.Future[list[Reply]]) -> None:
+    def __init__(self, count: int, future: asyncio.Future[None]) -> None:
         self.count = count
         self.future = future
         self.replies: list[Reply] = []
-        self.error: str | None = None
+        self.errors: dict[int, str] = {}
 
 
 class _Link(asyncio.Protocol):
@@ -101,18 +112,21 @@ class _Link(asyncio.Protocol):
         self._rest = b""
         transport.set_protocol(self)
 
-    async def ask(self, commands: bytes, count: int) -> list[Reply]:
-        """As `Pipe.ask`."""
+    async def ask(self, commands: bytes, count: int) -> tuple[list[Reply], Mapping[int, str]]:
+        """As `Pipe.ask_each`."""
         if len(self._calls) >= CALLS_MAX:
             raise LostError("too many calls of Redis are under way")
         call = _Call(count, asyncio.get_running_loop().create_future())
         self._calls.append(call)
         self._transport.write(commands)
         try:
-            return await call.future
+            await call.future
         except asyncio.CancelledError:
             self._give_up("a call took too long")
             raise
+        if call.errors and any(text.startswith(DEMOTED) for text in call.errors.values()):
+            self._give_up("the primary became a replica")
+        return call.replies, call.errors
 
     def data_received(self, data: bytes) -> None:
         """Replies came, or a part of one."""
@@ -130,10 +144,7 @@ class _Link(asyncio.Protocol):
                 break
             self._calls.popleft()
             if not call.future.done():
-                if call.error is None:
-                    call.future.set_result(call.replies)
-                else:
-                    call.future.set_exception(ResponseError(call.error))
+                call.future.set_result(None)
         self._rest = data[at:]
         if self._rest and not self._calls:
             self._give_up("Redis said what nobody asked for")
@@ -184,8 +195,8 @@ def take_replies(data: bytes, at: int, call: _Call) -> int:
         elif kind == 58:  # :
             replies.append(int(data[at + 1 : end]))
         elif kind == 45:  # -
+            call.errors[len(replies)] = data[at + 1 : end].decode("utf-8", "replace")
             replies.append(None)
-            call.error = call.error or data[at + 1 : end].decode("utf-8", "replace")
         elif kind == 95:  # _, None to whoever asked for RESP 3
             replies.append(None)
         elif kind == 43:  # +

@@ -1,22 +1,23 @@
 """Clients that tell of each question, within the span that is present; used where traces are sent, and only there.
 
 In: calls. Out: spans named `mongodb COMMAND` and `redis COMMAND`, with the collection, without keys or values.
-Subscriptions are not told: they wait. May import: observe and the two clients.
+Subscriptions are not told: they wait. May import: observe, client and the two clients.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, TypeVar, cast
 
-import redis.asyncio
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 from redis.asyncio.client import Pipeline
 
 from app.observe import OFF, Span, asking, begin_question
+from app.stores.client import RedisClient
 
-__all__ = ["CommandSpans", "TracedRedis"]
+__all__ = ["CommandSpans", "traced_class"]
 
+C = TypeVar("C", bound=RedisClient)
 OPEN_MAX = 1_000  # commands whose end PyMongo never told are forgotten
 
 
@@ -58,7 +59,7 @@ class TracedPipeline(Pipeline):
             return list(await super().execute(raise_on_error))
 
 
-class TracedRedis(redis.asyncio.Redis):
+class Traced(RedisClient):
     """Tells of each command, and of pipelines as wholes."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -69,3 +70,8 @@ class TracedRedis(redis.asyncio.Redis):
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> TracedPipeline:
         """As redis-py's."""
         return TracedPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+def traced_class(kind: type[C]) -> type[C]:
+    """A client of that kind that tells."""
+    return cast(type[C], type(f"Traced{kind.__name__}", (Traced, kind), {}))

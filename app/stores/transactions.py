@@ -7,6 +7,8 @@ Reads within it see one moment. May import: pymongo.
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -27,8 +29,9 @@ Session = AsyncClientSession
 #: Called with the name of each effect just before it happens.
 Trace = Callable[[str], None]
 _LOST = "TransientTransactionError"
-TRIES_MAX = 10  # 0.2 s: somebody who wrote the same has done so by then
+PATIENCE_S = 5.0  # behind others who write the same: a hundred at once in one program take 2 s
 PAUSE_S = 0.005
+PAUSE_S_MAX = 0.32
 INSERT_ROWS = 250  # of one command, which PyMongo encodes in one go: 1 ms; with rows of 70 KB 18 MB, and 48 may be sent
 
 
@@ -62,14 +65,21 @@ async def transaction(database: Database, trace: Trace = lambda step: None) -> A
         await _commit(session, trace)
 
 
-async def transact(database: Database, work: Callable[[Session], Awaitable[T]]) -> T:
+async def transact(
+    database: Database,
+    work: Callable[[Session], Awaitable[T]],
+    *,
+    chance: Callable[[], float] = random.random,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> T:
     """Does `work` in a transaction, again while others write the same; what it raises ends it.
 
     Raises:
         DuplicateKeyError, BulkWriteError: what they say; nothing happened.
         PyMongoError: MongoDB does not answer, or others kept writing; the last commit's answer may have been lost.
     """
-    for turn in range(TRIES_MAX):
+    until_s, pause_s = monotonic() + PATIENCE_S, PAUSE_S
+    while True:
         try:
             async with transaction(database) as session:
                 return await work(session)
@@ -77,10 +87,10 @@ async def transact(database: Database, work: Callable[[Session], Awaitable[T]]) 
             cause = error.__cause__
             assert cause is not None
             is_final = isinstance(error, UnknownOutcomeError) or isinstance(cause, DuplicateKeyError | BulkWriteError)
-            if is_final or turn == TRIES_MAX - 1:
+            if is_final or monotonic() >= until_s:
                 raise cause from None
-        await asyncio.sleep(PAUSE_S * turn)
-    raise AssertionError  # the last turn returns or raises
+        await asyncio.sleep(pause_s * chance())  # all of it by chance: who lost together does not come together again
+        pause_s = min(2 * pause_s, PAUSE_S_MAX)
 
 
 async def insert_rows(database: Database, collection: str, rows: Sequence[Mapping[str, Any]], session: Session) -> None:

@@ -1,4 +1,4 @@
-"""A call that is cancelled takes no lock of PyMongo's with it."""
+"""A call that is cancelled ends, and takes no lock of PyMongo's with it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from pymongo import lock as locks
-from pymongo.asynchronous import pool, topology
+from pymongo.asynchronous import topology
 
 from app.stores import open_mongodb
+from tests.conftest import Stores
 
-#: As Any: what is looked at is nothing that they export.
-TOPOLOGY: Any = topology
-POOL: Any = pool
+TOPOLOGY: Any = topology  # what is looked at is nothing that it exports
+TURNS = 40  # of the loop: either client has sent its command and has the reply before
 
 
 async def turn_until(fact: Callable[[], bool]) -> None:
@@ -49,9 +50,22 @@ def test_cancelled_wait_leaves_the_lock_free() -> None:
     assert asyncio.run(cancel_while_the_lock_becomes_free())
 
 
-def test_both_places_that_wait_are_mended() -> None:
-    open_mongodb("mongodb://127.0.0.1:1/?replicaSet=rs0")
-    assert TOPOLOGY._async_cond_wait is POOL._async_cond_wait
+@pytest.mark.parametrize("store", ["redis", "mongodb"])
+def test_call_that_is_cancelled_ends_there(with_stores: Callable[..., None], store: str) -> None:
+    async def scenario(stores: Stores) -> None:
+        async def ask() -> None:
+            await (stores.redis.ping() if store == "redis" else stores.database.command("ping"))
+
+        for turns in range(TURNS):
+            await ask()  # connects
+            call = asyncio.create_task(ask())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            is_cancelled = call.cancel()  # else it had its reply
+            await asyncio.wait([call])
+            assert call.cancelled() == is_cancelled, turns
+
+    with_stores(scenario)
 
 
 def test_wait_ends_when_it_is_notified_and_when_its_time_is_up() -> None:

@@ -132,6 +132,28 @@ def test_with_redis_away_each_call_fails_until_it_is_back(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
+def test_a_primary_that_became_a_replica_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "r.sock"
+    process = start_redis(path)
+
+    async def scenario() -> None:
+        client = open_redis(f"unix://{path}")
+        pipe = Pipe(client)
+        first = await pipe.ask(command(b"CLIENT", b"ID"), 1)
+        await pipe.ask(command(b"REPLICAOF", b"127.0.0.1", b"1"), 1)
+        with pytest.raises(ResponseError, match="READONLY"):
+            await pipe.ask(PING + command(b"SET", b"a", b"1"), 2)
+        assert await pipe.ask(command(b"CLIENT", b"ID"), 1) != first
+        await client.aclose()
+
+    try:
+        wait_for(lambda: accepts(path))
+        asyncio.run(scenario())
+    finally:
+        process.kill()
+        process.wait()
+
+
 def start_redis(path: Path, *words: str) -> subprocess.Popen[bytes]:
     engine = find_engine("redis", Settings.from_environ({"BOLTLINK_STATE_DIR": str(path.parent)}))
     command = [str(engine), "--port", "0", "--unixsocket", str(path), "--save", "", *words]
@@ -224,7 +246,7 @@ def test_replies_are_the_same_wherever_the_bytes_are_cut(replies: list[Reply], d
         at += size
         taken = take_replies(rest, 0, call)
         rest = rest[taken:]
-    assert (call.replies, rest, call.error) == (replies, b"", None)
+    assert (call.replies, rest, call.errors) == (replies, b"", {})
 
 
 @pytest.mark.parametrize(
@@ -254,7 +276,7 @@ def test_rubbish_surplus_and_the_end_lose_the_connection(said: bytes, reply: lis
                 with pytest.raises(LostError):
                     await call
             else:
-                assert await call == reply
+                assert await call == (reply, {})
             assert link.is_lost
             await wait_until(transport.is_closing)
 
