@@ -25,7 +25,7 @@ class JournalKeeper:
     """Opens the journal of one process; `start` its upkeep, then `end` it.
 
     Args:
-        state: folder of all journals.
+        state: the state folder, whose `journal` holds all journals.
         run: folder of what belongs to running programs.
     """
 

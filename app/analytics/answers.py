@@ -71,7 +71,7 @@ class Stats(msgspec.Struct, kw_only=True):
     Attributes:
         visitors: different people by day, added up: a person is known again on the same day only.
         as_of: every click before it is counted; None when no node has said so of late.
-        misses: requests that were not led on: expired, not begun, disabled, spent.
+        misses: requests that were not led on: expired, not begun, disabled, banned, spent, or asked for a password.
     """
 
     clicks: int

@@ -32,10 +32,12 @@ from app.analytics.visitors import add_visitors, unite_visitors
 
 __all__ = [
     "DIMENSIONS",
+    "EPOCH",
     "KEYS_MAX",
     "KEY_BYTES",
     "NO_LINK_ID",
     "OTHER",
+    "OVERHEAD_BYTES",
     "PROFILE",
     "TALLIES",
     "Bucket",

@@ -43,7 +43,7 @@ from app.analytics.bucket import KEY_BYTES, OTHER, BucketKey, Delta
 from app.feed import Seen
 from app.journal import NO_LINK, REDIRECT_GET, Outcome, RawRecord
 
-__all__ = ["BUCKETS_MAX", "Batch", "Folding"]
+__all__ = ["BUCKETS_MAX", "Batch", "Folding", "slug_in"]
 
 BUCKETS_MAX = 6_000  # of one transaction; twice as many when their clicks share them
 SHARED = 2  # clicks for each bucket, from which more of them in a batch cost less

@@ -6,8 +6,8 @@ A GET of a slug that was merely spelled oddly is not given to the application: t
 so it does a POST, which may be the form of a link with a password.
 
     HEAD     until h11 has a whole head: at most HEAD_BYTES_MAX, however it was cut into packets, FIELDS_MAX and HEAD_S
-    BODY     until its end: at most 1 MiB unless the handler's `prepare` asked for more by `set_max_body_size`, which
-             Tornado awaits before the first byte; at most BODY_S, not counting that wait
+    BODY     until its end: as long as `bodies` allows, more if the handler's `prepare` asked for it by
+             `set_max_body_size`, which Tornado awaits before the first byte; at most BODY_S, not counting that wait
     ANSWER   the handler runs; what the client sends meanwhile is kept, and reading pauses when it is much
 
 A streamed answer obeys the client's pace: a write's future is done only when the transport takes more. Knows Tornado.
@@ -26,17 +26,15 @@ from tornado import httputil
 from tornado.iostream import StreamClosedError
 
 from app.front import limits
+from app.front.bodies import Body
 from app.front.gate import Gate, Owner
 from app.front.head import HEAD_BYTES_MAX, Careful
 from app.front.request import Asked, RefusedError, decode_slug, offered_id, read_request, refuse_crowd
 from app.observe import request_id_of
 from app.redirect import FORM_BYTES_MAX
 
-__all__ = ["BODY_BYTES_MAX", "TornadoExchange"]
+__all__ = ["TornadoExchange"]
 
-BODY_BYTES_MAX = 1024 * 1024
-#: What chunked coding may add to a body: 8 bytes for each, which chunks of one byte stay below, and some.
-OVERHEAD_BYTES_MAX = 64 * 1024
 EVENTS_MAX = 32  # of h11 in one go, about 1 ms; then other connections get their turn
 
 
@@ -78,9 +76,7 @@ class TornadoExchange(httputil.HTTPConnection):
         self._asked: Asked | None = None
         self._slug: tuple[bytes, Careful] | None = None  # a head for the front to answer, and what it asks for
         self._delegate: httputil.HTTPMessageDelegate | None = None
-        self._raw_bytes = 0
-        self._body_bytes = 0
-        self._body_bytes_max = BODY_BYTES_MAX
+        self._body = Body()
         self._has_ended = False
         self._is_waiting = False
         self._is_scheduled = False
@@ -112,11 +108,16 @@ class TornadoExchange(httputil.HTTPConnection):
         aged_s = second - self.since
         if self._asked is None and aged_s > limits.HEAD_S:
             self._gate.expired += 1
-            self._is_over = True
+            self._end()
             self._owner.transport.close()
         elif self._asked is not None and aged_s > limits.BODY_S:
             self._gate.expired += 1
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+
+    def give_way(self) -> None:
+        """Bodies of others need the memory, and this one has been arriving for longest."""
+        self._gate.counts.refused_connections += 1
+        self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def on_writable(self) -> None:
         """The client has read what waited for it."""
@@ -129,7 +130,7 @@ class TornadoExchange(httputil.HTTPConnection):
         """The client is gone; the handler is told, and nobody waits for its writes any more."""
         if self._is_over:
             return
-        self._is_over = True
+        self._end()
         for future in self._unsent:
             _break(future)
         if self._close_callback is not None:
@@ -146,7 +147,7 @@ class TornadoExchange(httputil.HTTPConnection):
 
     def set_max_body_size(self, size: int) -> None:
         """Tornado: a handler's `prepare` allows this request a larger body, in bytes."""
-        self._body_bytes_max = size
+        self._body.bytes_max = size
 
     def write_headers(
         self,
@@ -176,10 +177,10 @@ class TornadoExchange(httputil.HTTPConnection):
         try:
             self._write(self._send(h11.EndOfMessage()))
         except h11.LocalProtocolError:
-            self._is_over = True
+            self._end()
             self._owner.transport.abort()  # the handler wrote less than it declared: the client must not believe it
             raise
-        self._is_over = True
+        self._end()
         self._close_callback = None
         self._owner.exchange_done(*self._rest())
 
@@ -229,7 +230,7 @@ class TornadoExchange(httputil.HTTPConnection):
             if self._asked is None:
                 self._head += part
                 refuse_crowd(self._head, len(self._head) - len(part))
-            self._raw_bytes += len(part)
+            self._body.raw_bytes += len(part)
             self._h11.receive_data(part)
             return True
         if self._has_ended:
@@ -241,12 +242,12 @@ class TornadoExchange(httputil.HTTPConnection):
         if isinstance(event, h11.Request):
             return self._on_request(event)
         if isinstance(event, h11.Data):
-            self._body_bytes += len(event.data)
-            if self._body_bytes > self._body_bytes_max:
-                raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-            if self._raw_bytes > OVERHEAD_BYTES_MAX + 9 * self._body_bytes:
-                raise RefusedError(HTTPStatus.BAD_REQUEST)
+            self._body.grow(len(event.data))
             if self._delegate is not None:
+                for late in self._gate.bodies.hold(self, len(event.data)):
+                    late.give_way()
+                if self._is_over:
+                    return False
                 self._await(self._delegate.data_received(bytes(event.data)))
             elif self._slug is not None and self._slug[1].form is not None:
                 # Of a body that is too long for a form only so much that this can be seen.
@@ -255,14 +256,15 @@ class TornadoExchange(httputil.HTTPConnection):
         if isinstance(event, h11.EndOfMessage):
             self._on_complete()
         elif isinstance(event, h11.ConnectionClosed):
-            self._is_over = True
+            self._end()
             self._owner.exchange_done(b"", True)
         return False
 
     def _on_request(self, event: h11.Request) -> bool:
         asked = self._asked = read_request(event)
         self.since = self._gate.lane.second
-        self._raw_bytes = len(self._h11.trailing_data[0])
+        self._body.declared_bytes = asked.body_bytes or 0
+        self._body.raw_bytes = len(self._h11.trailing_data[0])
         fields = list(event.headers.raw_items())
         path, mark, query = asked.target.partition(b"?")
         decoded = unquote_to_bytes(path)
@@ -283,7 +285,7 @@ class TornadoExchange(httputil.HTTPConnection):
                 form=b"" if event.method == b"POST" else None,
             ),
         )
-        self._admit_body()
+        self._body.admit()
         return True
 
     def _start(self, event: h11.Request, asked: Asked, fields: list[tuple[bytes, bytes]]) -> bool:
@@ -302,7 +304,7 @@ class TornadoExchange(httputil.HTTPConnection):
         self._delegate = self._application.start_request(self, self)
         self._await(self._delegate.headers_received(line, headers))
         if not self._is_waiting:
-            self._admit_body()
+            self._body.admit()
         return not self._is_over
 
     def _await(self, result: Any) -> None:
@@ -325,16 +327,10 @@ class TornadoExchange(httputil.HTTPConnection):
             future.result()
         self.since = self._gate.lane.second
         try:
-            self._admit_body()
+            self._body.admit()
         except RefusedError as refused:
             self._refuse(refused.status)
         self._on_turn()
-
-    def _admit_body(self) -> None:
-        """Refuses a declared body over the limit, once the handler had its chance to raise it."""
-        assert self._asked is not None
-        if (self._asked.body_bytes or 0) > self._body_bytes_max:
-            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     def _on_complete(self) -> None:
         self.is_receiving = False
@@ -343,7 +339,7 @@ class TornadoExchange(httputil.HTTPConnection):
             self._delegate.finish()
             return
         head, found = self._slug
-        self._is_over = True
+        self._end()
         # h11 says whether the connection may go on, also after an upgrade that was offered and declined.
         self._send(h11.Response(status_code=HTTPStatus.FOUND, headers=[(b"Content-Length", b"0")]))
         self._send(h11.EndOfMessage())
@@ -361,7 +357,7 @@ class TornadoExchange(httputil.HTTPConnection):
         """Answers a request that cannot be accepted, if no answer has begun, and ends the connection."""
         if self._is_over:
             return
-        self._is_over = True
+        self._end()
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             request_id = request_id_of(offered_id(self._head))
             is_head = self._head.startswith(b"HEAD ")
@@ -375,6 +371,10 @@ class TornadoExchange(httputil.HTTPConnection):
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             return bytes(self._h11.trailing_data[0]) + self._unjudged, False
         return b"", True
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._gate.bodies.drop(self)
 
     def _send(self, event: Any) -> bytes:
         return self._h11.send(event) or b""

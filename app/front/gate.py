@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
 
+from app.front.bodies import Bodies
 from app.front.head import Careful
 from app.front.lane import Lane
 from app.journal import Outcome
@@ -91,6 +92,7 @@ class Gate:
     """The shared state of a process's connections.
 
     Attributes:
+        bodies: what is held of requests' bodies.
         lane: what the fast lane needs; its `hits` come on top of `counts.redirects`.
         warm_hits: other answers that L1 knew.
         expired: connections ended by a time-out.
@@ -99,6 +101,7 @@ class Gate:
 
     __slots__ = (
         "append",
+        "bodies",
         "book",
         "call_soon",
         "connections",
@@ -140,6 +143,7 @@ class Gate:
         self.specials = specials
         self.scans = scans
         self.append = append
+        self.bodies = Bodies()
         self.lane = Lane(table=table, prefixes=hosts.prefixes, append=append)
         self.make_exchange = make_exchange
         self.call_soon = call_soon

@@ -8,18 +8,21 @@ A transport costs more than a redirect does, so it is made only for connections 
     refused       no descriptor is left: accepting pauses for PAUSE_S and the kernel's queue holds the clients
 
 End: `close` leaves the queue to the sibling processes where the kernel moves it (net.ipv4.tcp_migrate_req, Linux 5.14),
-else it takes what is queued before it closes. With TCP_DEFER_ACCEPT the kernel wakes us when the first bytes are there.
+else it turns newcomers away, who come again after a second and find a sibling, and takes what is queued or on its way
+before it closes. With TCP_DEFER_ACCEPT the kernel wakes us when the first bytes are there.
 May import: gate, lane, connection; no Tornado.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import os
 import socket
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
+from struct import pack
 from typing import Any
 
 import cython
@@ -28,6 +31,7 @@ from cython import compiled
 from app.front.connection import Connection
 from app.front.gate import Gate, pack_peer
 from app.front.lane import CLOSES, MISSED
+from app.sockets import queue_moves
 
 if compiled:
     from cython.cimports.app.front.lane import Lane
@@ -49,8 +53,17 @@ PAUSE_S = 0.1
 #: of a SYN-ACK come after 1, 3 and 7 s), and those count for FIRST_BYTE_S.
 DEFER_S = 2
 DEFERRED_S = 3
-HANDOVER_S = 0.05  # what is on its way when the end begins: many times a loopback's or a rack's round trip
-MIGRATE = Path("/proc/sys/net/ipv4/tcp_migrate_req")
+HANDOVER_S = 0.05  # handshakes that have begun when the end begins: many times a loopback's or a rack's round trip
+
+SO_ATTACH_FILTER = 26  # socket(7); Python does not name it
+#: A filter (bpf, Linux's filter.rst) over the TCP header: drops what has SYN and not ACK.
+_DROP_SYN = (
+    (0x30, 0, 0, 13),  # load the byte of flags
+    (0x54, 0, 0, 0x12),  # of it SYN and ACK
+    (0x15, 0, 1, 0x02),  # SYN alone?
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # keep it whole
+)
 
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _TAKEN, _EMPTY, _PAUSED = 0, 1, 2
@@ -97,17 +110,18 @@ class Listener:
         """No new connections from now on; those that wait are served here, or by a sibling where the kernel can."""
         if self.descriptor < 0:
             return
-        is_emptied_here = not _migrates() or self.sock.family == socket.AF_UNIX
+        is_emptied_here = not queue_moves() or self.sock.family == socket.AF_UNIX
         if is_emptied_here:
             _defer(self.sock, 0)
             self.deferred_s = 0
+            _turn_away(self.sock)
             await asyncio.sleep(HANDOVER_S)
         self.loop.remove_reader(self.descriptor)
         if is_emptied_here:
             for _ in range(QUEUE_MAX):
                 if self._accept() != _TAKEN:
                     break
-        self.sock.close()  # at once: whoever came since the last look is reset
+        self.sock.close()
         self.descriptor = -1
         if self.tasks:
             await asyncio.wait(self.tasks)
@@ -202,9 +216,14 @@ def _defer(sock: socket.socket, seconds: int) -> bool:
     return True
 
 
-def _migrates() -> bool:
-    """Whether the kernel hands a closed listener's queue to its siblings."""
-    try:
-        return MIGRATE.read_text().strip() == "1"
-    except OSError:
-        return False
+def _turn_away(sock: socket.socket) -> None:
+    """Has the kernel drop each SYN for this listener: who sent it sends it again in a second, when others listen.
+
+    Handshakes that have begun go on. A close alone resets whoever came since the last look at the queue, and whoever
+    was in the middle of a handshake. Connections that are accepted now inherit the filter; they get no SYN.
+    """
+    if sock.family == socket.AF_UNIX:
+        return
+    program = ctypes.create_string_buffer(b"".join(pack("HBBI", *instruction) for instruction in _DROP_SYN))
+    with suppress(OSError):  # a kernel that has no filters, or a sandbox that forbids them
+        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, pack("HP", len(_DROP_SYN), ctypes.addressof(program)))

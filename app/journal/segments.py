@@ -19,7 +19,7 @@ from pathlib import Path
 from app.journal.format import SEGMENT_HEADER_BYTES, segment_header
 from app.journal.source import Source
 
-__all__ = ["Segment", "SegmentStore"]
+__all__ = ["Segment", "SegmentStore", "bytes_used"]
 
 ZERO_STEP_BYTES = 256 * 1024
 ZERO_KEPT_MAX = 2  # more are given back to the disk

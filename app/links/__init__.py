@@ -3,14 +3,14 @@
 from app.links.branches import BRANCH_BYTES_MAX, RULES_MAX, VARIANTS_MAX, WEIGHT_MAX, Parameter, Rule, Variant, When
 from app.links.cache import CHANNEL, LinkCache, decode_message, encode_message
 from app.links.catalog import Catalog, Existing
-from app.links.changes import ChangeFeed, HistoryLostError
-from app.links.domains import DOMAINS, Domain, DomainError, DomainStore, DomainWatch, normalise_domain
+from app.links.changes import ChangeFeed
+from app.links.domains import Domain, DomainError, DomainStore, DomainWatch, normalise_domain
 from app.links.folding import FoldingError
 from app.links.labels import PLAIN_CODE
-from app.links.listing import ORDERS, Listing, ListingError, Page, Place, Wanted
+from app.links.listing import ORDERS, Listing, ListingError, Place, Wanted
 from app.links.migrations import MIGRATIONS, OBSOLETE
-from app.links.model import Cached, CachedLink, Link, LinkState, StoredLink, join_key, split_key
-from app.links.noting import Tell, WriteNotes
+from app.links.model import Cached, CachedLink, Link, LinkState, StoredLink, join_key, short_url, split_key
+from app.links.noting import WriteNotes
 from app.links.options import (
     PLAIN_OPTIONS,
     SLUG_BITS_MIN,
@@ -25,13 +25,12 @@ from app.links.storage import COUNT_MAX, INDEXES, LINKS, LinkStore, SlugTakenErr
 from app.links.tags import COUNT_MAX as TAGS_COUNT_MAX
 from app.links.tags import TAG_MOVES, TagBusyError, Tags, TagTakenError
 from app.links.targets import TargetError, authority_of, normalise_target
-from app.links.tombstones import NotKeptError, Tombstones
+from app.links.tombstones import NotKeptError
 
 __all__ = [
     "BRANCH_BYTES_MAX",
     "CHANNEL",
     "COUNT_MAX",
-    "DOMAINS",
     "INDEXES",
     "LINKS",
     "MIGRATIONS",
@@ -58,7 +57,6 @@ __all__ = [
     "Existing",
     "FoldingError",
     "HasherBusyError",
-    "HistoryLostError",
     "Link",
     "LinkCache",
     "LinkState",
@@ -66,7 +64,6 @@ __all__ = [
     "Listing",
     "ListingError",
     "NotKeptError",
-    "Page",
     "Parameter",
     "PasswordError",
     "PasswordHasher",
@@ -80,8 +77,6 @@ __all__ = [
     "TagTakenError",
     "Tags",
     "TargetError",
-    "Tell",
-    "Tombstones",
     "Variant",
     "Wanted",
     "When",
@@ -95,6 +90,7 @@ __all__ = [
     "join_key",
     "normalise_domain",
     "normalise_target",
+    "short_url",
     "slug_length_min",
     "split_key",
 ]

@@ -4,47 +4,58 @@
     channel links     msgpack [[key, version], ...]; no pair is a beat, an empty key: any link may have changed,
                       version 0: the key's document is gone from MongoDB
     links:announced   how far MongoDB's change stream is put into this Redis, so that one that came back with old data
-                      is noticed
+                      is noticed; of a cluster one mark for each 128 slots, so that each node has some
+    links:beat        written with each beat, so that a server that may not be written to does not beat
 
 One key for each link, so that an absence never replaces a link and an older version never a newer one: every put goes
-through `put_if_newer.lua`. All of it may be lost at any time; MongoDB has the truth. Reads are single GETs, pipelined,
-and each script touches one key, so that a proxy before a Redis Cluster can spread them. May import: stores.
+through `put_if_newer.lua`. All of it may be lost at any time; MongoDB has the truth. Every command has one
+key, so each goes to the node of a Redis Cluster that has it. May import: stores.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from importlib.resources import files
 from typing import Any
 
 import msgspec
 import redis.asyncio
-from redis.exceptions import ResponseError
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError, ResponseError
 
 from app.links.model import Cached, CachedLink
 from app.observe import asking
-from app.stores import Pipe, command
+from app.stores import Pipes, RedisClient, SomeFailedError, command
 
-__all__ = ["CHANNEL", "LinkCache", "decode_cached", "decode_message", "encode_cached", "encode_message"]
+__all__ = ["CHANNEL", "PREFIX", "LinkCache", "decode_cached", "decode_message", "encode_cached", "encode_message"]
 
 CHANNEL = "links"
 PREFIX = "l:"
 ANNOUNCED = "links:announced"
+BEAT = "links:beat"
+BEAT_LIFE_S = 60
+READ_S = 0.2  # of one server, below the 0.25 that redirects wait for all of them
+TELL_S = 0.5  # to put changes, and as much to tell of them: `Catalog` gives it a second
 LIFE_S = 3600
 MESSAGE_PAIRS_MAX = 100  # 5 KB; a message costs its hearers 60 µs, a pair in it 1
 CLEAR_KEYS = 1_000  # looked at in one step: 1 ms of Redis
 ABSENCE_LIFE_S = 60  # scanners of slugs fill Redis with absences, and a lost announcement must not hide a new link
 LIFE_JITTER_S = 600  # so that what was read together does not end together
 
-_MARK = """
+_MARK = b"""
 local current = redis.call('GET', KEYS[1]) or ''
 if current ~= ARGV[1] then
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
+"""
+
+_BEAT = """
+redis.call('SET', KEYS[1], '', 'EX', ARGV[3])
+return redis.call('PUBLISH', ARGV[1], ARGV[2])
 """
 
 _PREFIX, _CHANNEL = PREFIX.encode(), CHANNEL.encode()
@@ -84,23 +95,29 @@ def decode_message(data: bytes) -> list[tuple[str, int]] | None:
 
 
 class LinkCache:
-    """Links in one Redis; raises `redis.exceptions.RedisError` when it does not answer."""
+    """Links in Redis; raises `redis.exceptions.RedisError` or TimeoutError when it does not answer."""
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: RedisClient) -> None:
         self._client = client
-        self._pipe = Pipe(client)
-        self._announcer = Pipe(client)  # of its own: a redirect waits behind no thousand puts
+        self._pipe = client.pipe(READ_S)
+        self._announcer = client.pipe(TELL_S)  # of its own: a redirect waits behind no thousand puts
+        self._marks = [name.encode() for name in client.spread(ANNOUNCED)]
         script = files("app.links").joinpath("put_if_newer.lua").read_bytes()
         self._eval = _put_begin(b"EVAL", script, b"1")
         digest = hashlib.sha1(script, usedforsecurity=False).hexdigest().encode()
         self._evalsha = _put_begin(b"EVALSHA", digest, b"1")
 
     async def get_many(self, keys: Sequence[str]) -> list[Cached | None]:
-        """What Redis holds of each key; None where it holds nothing readable."""
+        """What Redis holds of each key; None where it holds nothing readable, or a node of several does not answer."""
         names = [_PREFIX + key.encode() for key in keys]
         # The same as `command` makes, at a third of its time: this runs for every redirect that memory does not know.
-        gets = b"".join([b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(name), name) for name in names])
-        values: list[Any] = await self._pipe.ask(gets, len(names))
+        gets = [b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(name), name) for name in names]
+        try:
+            values: Sequence[Any] = await self._pipe.ask(gets, names)
+        except SomeFailedError as error:
+            if len(error.errors) == len(names):
+                raise
+            values = error.replies
         return [None if value is None else decode_cached(value) for value in values]
 
     async def put_many(self, items: Sequence[tuple[str, Cached]]) -> None:
@@ -108,68 +125,110 @@ class LinkCache:
         if items:
             await self._put(self._pipe, items)
 
-    async def _put(self, pipe: Pipe, items: Sequence[tuple[str, Cached]]) -> None:
-        puts = [_put_end(key, cached) for key, cached in items]
+    async def _put(self, pipe: Pipes, items: Sequence[tuple[str, Cached]]) -> None:
+        names = [_PREFIX + key.encode() for key, _ in items]
+        puts = [_put_end(name, cached) for name, (_, cached) in zip(names, items, strict=True)]
         try:
-            await pipe.ask(b"".join([self._evalsha + put for put in puts]), len(puts))
+            await pipe.ask([self._evalsha + put for put in puts], names)
         except ResponseError as error:
-            if not str(error).startswith("NOSCRIPT"):
+            if "NOSCRIPT" not in str(error):
                 raise
             # Redis was restarted, flushed or failed over: it learns the script by being told it whole.
-            await pipe.ask(b"".join([self._eval + put for put in puts]), len(puts))
+            await pipe.ask([self._eval + put for put in puts], names)
 
     async def announce(self, items: Sequence[tuple[str, Cached]]) -> None:
-        """Puts, then tells every process; whoever hears of it finds the new value."""
-        messages = _messages([(key, cached.version) for key, cached in items])
+        """Puts, then tells every process; whoever hears of it finds the new value.
+
+        What cannot be put is told all the same: who hears of it reads MongoDB, as Redis holds an older version.
+        """
         with asking("redis", "announce"):
-            await self._put(self._announcer, items)
-            told = b"".join([command(b"PUBLISH", _CHANNEL, data) for data in messages])
-            await self._announcer.ask(told, len(messages))
+            await self._and_tell(self._put(self._announcer, items), [(key, cached.version) for key, cached in items])
 
     async def drop(self, keys: Sequence[str]) -> None:
         """Forgets keys whose documents are gone, and tells every process."""
-        pipeline = self._client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.unlink(PREFIX + key)
-        for data in _messages([(key, 0) for key in keys]):
-            pipeline.publish(CHANNEL, data)
-        await pipeline.execute()
+        names = [_PREFIX + key.encode() for key in keys]
+        unlinking = self._announcer.ask([command(b"UNLINK", name) for name in names], names)
+        await self._and_tell(unlinking, [(key, 0) for key in keys])
 
     async def versions(self, keys: Sequence[str]) -> list[int | None]:
         """The version that Redis holds of each key; None where it holds nothing readable."""
-        pipeline = self._client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.get(PREFIX + key)
-        return [_version_of(value) for value in await pipeline.execute()]
+        return [_version_of(value) for value in await self._get([_PREFIX + key.encode() for key in keys])]
 
-    async def clear_some(self, cursor: int) -> int:
-        """One step of forgetting every link, from cursor 0 on; returns the next cursor, 0 when all are gone."""
-        following, keys = await self._client.scan(cursor, match=PREFIX + "*", count=CLEAR_KEYS)
-        if keys:
-            await self._client.unlink(*keys)
-        return int(following)
+    async def clear(self) -> AsyncIterator[None]:
+        """Forgets every link, a step each time that it is asked for the next.
+
+        Raises:
+            RedisError: also when another server took over meanwhile: begin again, for it walks in another order.
+        """
+        for server in await self._client.primaries():
+            run, cursor = None, None
+            while cursor != 0:
+                cursor, now = await _clear_step(server, cursor or 0)
+                if run not in (None, now):
+                    raise RedisError("another Redis answers than the one that forgot links")
+                run = now
+                yield
 
     async def announce_all(self) -> None:
         """Tells every process that any link may have changed."""
         await self._client.publish(CHANNEL, encode_message([("", 0)]))
 
-    async def beat(self) -> None:
-        """Publishes a message that says nothing, for whoever listens for silence."""
-        await self._client.publish(CHANNEL, encode_message([]))
+    async def beat(self, subscription: PubSub) -> None:
+        """Publishes a message that says nothing, for whoever listens for silence, where the subscription is.
 
-    async def mark_announced(self, before: str | None, mark: str) -> bool:
-        """Notes `mark` in Redis; False, and nothing is noted, unless it says `before`, or nothing when that is None."""
+        Raises:
+            ResponseError: the server may not be written to: it lost its replicas, its place, or its disk.
+        """
+        name = self._client.beside(subscription, BEAT)
+        await self._client.eval(_BEAT, 1, name, CHANNEL, encode_message([]), BEAT_LIFE_S)
+
+    async def look(self) -> None:
+        """Looks who the primaries are; raises RedisError when nobody says."""
+        await self._client.look()
+
+    async def mark_announced(self, before: Sequence[str], mark: str) -> bool:
+        """Notes `mark` in every part of Redis; False where one says something else than `before`, "" for nothing."""
         # Compared by Redis itself: it may be restarted, from an old snapshot, between any two calls.
-        return bool(await self._client.eval(_MARK, 1, ANNOUNCED, before or "", mark))
+        olds = [old.encode() for old in before]
+        evals = [
+            command(b"EVAL", _MARK, b"1", name, old, mark.encode()) for name, old in zip(self._marks, olds, strict=True)
+        ]
+        return all(await self._announcer.ask(evals, self._marks))
 
-    async def announced(self) -> str | None:
-        """What was noted last; None when Redis knows nothing of it."""
-        mark: Any = await self._client.get(ANNOUNCED)
-        return None if mark is None else mark.decode("ascii", "replace")
+    async def announced(self) -> list[str]:
+        """What was noted last in each part of Redis; "" where it knows nothing of it."""
+        return ["" if mark is None else mark.decode("ascii", "replace") for mark in await self._get(self._marks)]
 
     async def forget_announced(self) -> None:
         """Forgets what was noted, so that the announcer forgets every link in Redis at its start."""
-        await self._client.delete(ANNOUNCED)
+        await self._announcer.ask([command(b"DEL", name) for name in self._marks], self._marks)
+
+    async def _and_tell(self, change: Awaitable[object], pairs: Sequence[tuple[str, int]]) -> None:
+        try:
+            await change
+        except (RedisError, OSError):
+            await self._tell(pairs)
+            raise
+        await self._tell(pairs)
+
+    async def _tell(self, pairs: Sequence[tuple[str, int]]) -> None:
+        told = [command(b"PUBLISH", _CHANNEL, data) for data in _messages(pairs)]
+        await self._announcer.ask(told, [b""] * len(told))
+
+    async def _get(self, names: Sequence[bytes]) -> Sequence[Any]:
+        return await self._announcer.ask([command(b"GET", name) for name in names], names)
+
+
+async def _clear_step(server: redis.asyncio.Redis, cursor: int) -> tuple[int, str]:
+    """Forgets some of a server's links; the next cursor, 0 behind the last, and which run of Redis that was."""
+    async with server.pipeline(transaction=False) as pipeline:
+        pipeline.info("server")
+        pipeline.scan(cursor, match=PREFIX + "*", count=CLEAR_KEYS)
+        info, (following, keys) = await pipeline.execute()
+        for key in keys:
+            pipeline.unlink(key)  # one by one: of a cluster's node they are in many slots
+        await pipeline.execute()
+    return int(following), info["run_id"]
 
 
 def _messages(pairs: Sequence[tuple[str, int]]) -> list[bytes]:
@@ -183,11 +242,11 @@ def _put_begin(*words: bytes) -> bytes:
     return b"*%d\r\n" % (len(words) + 4) + command(*words).partition(b"\r\n")[2]
 
 
-def _put_end(key: str, cached: Cached) -> bytes:
+def _put_end(name: bytes, cached: Cached) -> bytes:
     """The key and the arguments of the script, as `command` makes them but at a third of its time."""
     is_absent = cached.entry is None and not cached.is_deleted
     jitter_s = random.random() * LIFE_JITTER_S  # noqa: S311  spreads load
-    name, value, version = _PREFIX + key.encode(), encode_cached(cached), b"%d" % cached.version
+    value, version = encode_cached(cached), b"%d" % cached.version
     life = b"%d" % (ABSENCE_LIFE_S if is_absent else LIFE_S + jitter_s)
     words = (len(name), name, len(version), version, len(value), value, len(life), life)
     return b"$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % words

@@ -11,8 +11,9 @@ links and at ten million. What no index answers is refused:
     deleted            nothing. Only deleted links are in it; all other orders have living ones
 
 Filters that are combined are answered by the index of one of them, and judged of each link that it gives; a list that
-finds too little so is cut off (`storage`). The default domain and the state `active`, which most links have, are judged
-so always. A page begins behind the last link of the one before it, so it stays right while links come and go. Pure.
+finds too little in this way is cut off (`storage`). The default domain and the state `active`, which most links have,
+are always judged so. A page begins behind the last link of the one before it, so it stays right while links come and
+go. Pure.
 """
 
 from __future__ import annotations

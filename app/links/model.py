@@ -12,7 +12,7 @@ import msgspec
 
 from app.links.branches import Rule, Variant
 
-__all__ = ["Cached", "CachedLink", "Link", "LinkState", "StoredLink", "join_key", "split_key"]
+__all__ = ["Cached", "CachedLink", "Link", "LinkState", "StoredLink", "join_key", "short_url", "split_key"]
 
 
 class LinkState(StrEnum):
@@ -33,6 +33,16 @@ def split_key(key: str) -> tuple[str, str]:
     """(domain, slug) of a key."""
     domain, _, slug = key.partition("/")
     return domain, slug
+
+
+def short_url(key: str, public_url: str) -> str:
+    """Where a link is followed; a further domain is reached by the scheme and port of the default one."""
+    name, slug = split_key(key)
+    if not name:
+        return f"{public_url}/{slug}"
+    scheme, _, authority = public_url.partition("://")
+    port = authority.rpartition("]")[2].partition(":")[2]
+    return f"{scheme}://{name}{f':{port}' if port else ''}/{slug}"
 
 
 class CachedLink(msgspec.Struct, array_like=True, frozen=True, gc=False):

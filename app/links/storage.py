@@ -19,6 +19,7 @@ import msgspec
 from bson.int64 import Int64
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import BulkWriteError, DuplicateKeyError, ExecutionTimeout, PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from app.links.folding import Folding
 from app.links.labels import domain_label, same_as
@@ -29,7 +30,7 @@ from app.links.rows import from_row, set_fields, to_row
 from app.links.tombstones import DELETED_INDEX, Tombstones, free_query
 from app.stores import Database
 
-__all__ = ["INDEXES", "LINKS", "LinkStore", "SameTakenError", "SlugTakenError"]
+__all__ = ["COUNT_MAX", "INDEXES", "LINKS", "LinkStore", "SameTakenError", "SlugTakenError"]
 
 INDEXES = [
     IndexModel([("link", ASCENDING)], unique=True),
@@ -95,6 +96,8 @@ class LinkStore:
 
     def __init__(self, database: Database, *, kept_s: int = 0, write_notes: WriteNotes | None = None) -> None:
         self._links = database[LINKS]
+        #: Never what a fail-over may take back: Redis would keep it, for its version is newer than what is true.
+        self._committed = self._links.with_options(read_concern=ReadConcern("majority"))
         self._noted = NotedLinks(database, write_notes)
         self.tombstones = Tombstones(self._links, self._noted, kept_s)
         self.folding = Folding(database, write_notes)
@@ -105,7 +108,7 @@ class LinkStore:
 
     async def find_many(self, keys: Sequence[str]) -> dict[str, StoredLink]:
         """What is known of each key, tombstones included, as far as redirects need it."""
-        rows = await self._links.find({"_id": {"$in": list(keys)}}, _REDIRECT_FIELDS).to_list()
+        rows = await self._committed.find({"_id": {"$in": list(keys)}}, _REDIRECT_FIELDS).to_list()
         return {row["_id"]: msgspec.convert(row, StoredLink) for row in rows}
 
     async def get(self, key: str) -> Link | None:

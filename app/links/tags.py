@@ -24,7 +24,7 @@ from app.links.labels import tag_label
 from app.links.noting import LINKS, WriteNotes
 from app.stores import Database, Session, transact
 
-__all__ = ["TAG_MOVES", "TagBusyError", "TagTakenError", "Tags"]
+__all__ = ["COUNT_MAX", "TAG_MOVES", "TagBusyError", "TagTakenError", "Tags"]
 
 TAG_MOVES = "tag_moves"
 COUNT_MAX = 1_000

@@ -1,6 +1,6 @@
 """What a slug is answered with: L1, the look-ups behind it, and the bytes of answers."""
 
-from app.redirect.answer import PREFIX, REDIRECT_CODES, AnswerBook
+from app.redirect.answer import PAGE_STYLE, PREFIX, REDIRECT_CODES, AnswerBook
 from app.redirect.channel import Channel
 from app.redirect.hosts import Hosts
 from app.redirect.password import FORM_BYTES_MAX, PasswordDesk, is_cross_site, password_page
@@ -16,6 +16,7 @@ __all__ = [
     "FORM_BYTES_MAX",
     "NOTHING_KNOWN",
     "PAGE_STATUSES",
+    "PAGE_STYLE",
     "PREFIX",
     "REDIRECT_CODES",
     "AnswerBook",

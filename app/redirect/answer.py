@@ -13,7 +13,7 @@ import json
 from email.utils import formatdate
 from http import HTTPStatus
 
-__all__ = ["PREFIX", "REDIRECT_CODES", "AnswerBook"]
+__all__ = ["PAGE_STYLE", "PREFIX", "REDIRECT_CODES", "AnswerBook"]
 
 #: RFC 9110 15.4: what a link may answer with; 302 is the default, because a 301 is cached for ever by browsers.
 REDIRECT_CODES = (301, 302, 307, 308)
@@ -23,6 +23,11 @@ _PREFIXES = {
     for code in (*REDIRECT_CODES, HTTPStatus.SEE_OTHER)
 }
 
+#: How every page that visitors see looks, in the colours that they chose.
+PAGE_STYLE = (
+    ":root{color-scheme:light dark}"
+    "body{font:1rem/1.5 system-ui,sans-serif;max-width:24rem;margin:15vh auto;padding:0 1rem}"
+)
 _CACHE = b"\r\nCache-Control: private, no-store\r\nContent-Length: 0\r\n"
 _TEXTS = {
     HTTPStatus.BAD_REQUEST: "This request could not be understood.",
@@ -119,7 +124,7 @@ def _body(status: HTTPStatus, kind: bytes, request_id: str | None) -> bytes:
     if kind == _HTML:
         return (
             '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="robots" content="noindex">'
-            '<meta name="viewport" content="width=device-width">'
+            f'<meta name="viewport" content="width=device-width"><style>{PAGE_STYLE}</style>'
             f"<title>{status.phrase}</title><h1>{status.phrase}</h1><p>{text}</p></html>\n"
         ).encode()
     return f"{int(status)} {status.phrase}: {text}\n".encode()

@@ -4,8 +4,9 @@ In: a GET (the page), or a POST of the form to the same short URL. Out: the page
 What a password protects is a redirect and nothing else: there is no session, no cookie, and nothing of a request is in
 the page. A right one is answered with 303 and `no-store`.
 
-    tries       TRIES for each link and client address (a /64 of IPv6), through Redis, or by this process without it;
-                a right password gives its try back. A try is taken before bcrypt runs, so many at once don't pass
+    tries       TRIES for each link and client address (a /64 of IPv6), SITE_TRIES for each link and /48 of IPv6, which
+                anybody may have; through Redis, or by this process without it. A right password gives its try back.
+                A try is taken before bcrypt runs, so many at once don't pass
     cross-site  a form that another site made the browser send is refused: it could use visitors to guess
     bcrypt      runs in few threads; when too many wait, 503
 
@@ -15,18 +16,22 @@ May import: links, limits.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
 from app.agents import network_of
 from app.limits import Bucket, Limiter, Rate
 from app.links import HasherBusyError, PasswordHasher
+from app.redirect.answer import PAGE_STYLE
 from app.redirect.rules import PasswordWord, Request
 
 __all__ = ["FORM_BYTES_MAX", "PasswordDesk", "is_cross_site", "password_page", "read_password"]
 
 FORM_BYTES_MAX = 4 * 1024
 TRIES = Rate(burst=10, every_s=60.0)  # 1,450 a day at most: four digits hold a week on average against one address
+SITE_TRIES = Rate(burst=100, every_s=60.0)  # a /48 has 65,536 clients: all passwords of four digits at once
+SITE_BITS = 48
 FIELD = "password"
 
 _FETCH_SITE = re.compile(rb"\r\nsec-fetch-site:[ \t]*([a-z-]*)", re.IGNORECASE)
@@ -46,8 +51,7 @@ _FIELDS = (
 _PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="robots" content="noindex">'
     '<meta name="viewport" content="width=device-width"><title>Password needed</title>'
-    "<style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:24rem;margin:15vh auto;padding:0 1rem}}"
-    "label,input,button{{display:block;width:100%;box-sizing:border-box;font:inherit}}"
+    "<style>{style}label,input,button{{display:block;width:100%;box-sizing:border-box;font:inherit}}"
     "input,button{{padding:.5rem;margin:.25rem 0 1rem}}</style>"
     "<h1>Password needed</h1>{note}"
     '<form method="post"><label for="password">This short link asks for a password.</label>'
@@ -60,7 +64,7 @@ _NOTES = {
     HTTPStatus.FORBIDDEN: '<p role="alert">This password is not right.</p>',
     HTTPStatus.TOO_MANY_REQUESTS: '<p role="alert">Those were too many tries. Please try again later.</p>',
 }
-_BODIES = {status: _PAGE.format(note=note).encode() for status, note in _NOTES.items()}
+_BODIES = {status: _PAGE.format(note=note, style=PAGE_STYLE).encode() for status, note in _NOTES.items()}
 
 
 class PasswordDesk:
@@ -73,19 +77,31 @@ class PasswordDesk:
     async def judge(self, link_id: bytes, hashed: bytes, request: Request) -> tuple[PasswordWord, float]:
         """A word on the form of a request, and the seconds to wait when it is LIMITED."""
         password = read_password(request.form or b"")
-        bucket = Bucket(f"pw:{link_id.hex()}:{network_of(request.visitor.address)}", TRIES)
-        grant = await self._limiter.take(bucket)
-        if not grant.taken:
-            return PasswordWord.LIMITED, grant.wait_s
+        buckets = list(_buckets(link_id, request.visitor.address))
+        for bucket in buckets:
+            grant = await self._limiter.take(bucket)
+            if not grant.taken:
+                return PasswordWord.LIMITED, grant.wait_s
         try:
             is_right = await self._hasher.is_right(password, hashed)
         except HasherBusyError:
-            await self._limiter.give_back(bucket)
+            await self._give_back(buckets)
             return PasswordWord.BUSY, 0.0
         if not is_right:
             return PasswordWord.WRONG, 0.0
-        await self._limiter.give_back(bucket)
+        await self._give_back(buckets)
         return PasswordWord.RIGHT, 0.0
+
+    async def _give_back(self, buckets: list[Bucket]) -> None:
+        for bucket in buckets:
+            await self._limiter.give_back(bucket)
+
+
+def _buckets(link_id: bytes, address: str) -> Iterator[Bucket]:
+    """What a try is taken from."""
+    yield Bucket(f"pw:{link_id.hex()}:{network_of(address)}", TRIES)
+    if ":" in address:
+        yield Bucket(f"pw:{link_id.hex()}:{network_of(address, SITE_BITS)}", SITE_TRIES)
 
 
 def password_page(status: int, date: bytes, *, wait_s: float, is_head: bool, close: bool) -> bytes:

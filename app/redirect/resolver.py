@@ -3,7 +3,8 @@
 In: keys that missed, from slots. Out: entries put into the table, and one call back for each waiter, never at once.
 One flight for each key; the keys missed within one turn of the loop go to Redis in one pipeline and, those missing
 there, to MongoDB in one `$in`; while a store answers, further keys gather for the next question (`batches`). Each store
-has a time limit and a breaker.
+has a time limit and a breaker. While what Redis says may be old (`Channel`) MongoDB is asked first, and Redis only when
+MongoDB does not answer.
 
 A version that was read or announced is remembered; announced again, it changes nothing. A new one marks its key's
 flight if there is one: what a read brings is kept only if its version is at least the announced one, else it is read
@@ -32,7 +33,7 @@ from app.redirect.rules import entry_of
 from app.redirect.table import Entry, Special, Table
 from app.stores import Breaker
 
-__all__ = ["Resolver", "ResolverCounts"]
+__all__ = ["Resolver", "ResolverCounts", "key_name", "table_key"]
 
 STORE_LIMIT_S = 0.25
 FILLS_MAX = 8  # under way at once: a quarter second of Redis at its limit
@@ -49,8 +50,9 @@ _ABSENT = Cached(0)
 
 @dataclass(slots=True)
 class ResolverCounts:
-    """Plain ints since the process's start."""
+    """Plain ints since the process's start; `asked` and `stale` of requests, all others also of what is read again."""
 
+    asked: int = 0
     redis_hits: int = 0
     redis_misses: int = 0
     mongodb_hits: int = 0
@@ -62,9 +64,10 @@ class ResolverCounts:
 class _Flight:
     """A key that is looked up: who waits, and what a read must bring to be kept."""
 
-    __slots__ = ("is_doubted", "reads_left", "span", "version_min", "waiters")
+    __slots__ = ("has_redis_left", "is_doubted", "reads_left", "span", "version_min", "waiters")
 
-    def __init__(self, version_min: int, span: Span) -> None:
+    def __init__(self, version_min: int, span: Span, *, has_redis_left: bool) -> None:
+        self.has_redis_left = has_redis_left  # to be asked when MongoDB does not answer
         self.span = span  # of who asked first
         self.waiters: list[Callback] = []
         self.version_min = version_min
@@ -108,9 +111,12 @@ class Resolver:
         self._fills: set[asyncio.Task[Any]] = set()
         #: When the channel last vouched for all entries (Unix seconds); set by `Channel`.
         self.vouched_s = 0.0
+        #: Whether what Redis says may be old; set by `Channel`.
+        self.is_redis_doubted = False
 
     def resolve(self, key: bytes, callback: Callback, span: Span = OFF) -> None:
         """Calls back, in a later turn of the loop, with an entry, 404 or 503; questions to stores are in `span`."""
+        self.counts.asked += 1
         flight = self._flights.get(key)
         if flight is None:
             if len(self._flights) >= FLIGHTS_MAX:
@@ -157,9 +163,10 @@ class Resolver:
             await asyncio.wait(self._fills)
 
     def _start(self, key: bytes, span: Span = OFF) -> _Flight:
-        flight = self._flights[key] = _Flight(self._news.get(key, 0), span)
+        doubted = self.is_redis_doubted
+        flight = self._flights[key] = _Flight(self._news.get(key, 0), span, has_redis_left=doubted)
         self._traced += span.is_on
-        self._from_redis.add(key)
+        (self._from_mongodb if doubted else self._from_redis).add(key)
         return flight
 
     def _note(self, key: bytes, version: int) -> None:
@@ -196,8 +203,7 @@ class Resolver:
         _end_all(spans, found)
         now_s = self._wall()
         if found is None:
-            for key in keys:
-                self._end(key, self._stale(key, now_s))
+            self._do_without_mongodb(keys, now_s)
             return
         fill: list[tuple[str, Cached]] = []
         for key, name in zip(keys, names, strict=True):
@@ -211,6 +217,15 @@ class Resolver:
         self.counts.mongodb_hits += len(found)
         self.counts.mongodb_misses += len(keys) - len(found)
         self._fill(fill)
+
+    def _do_without_mongodb(self, keys: Sequence[bytes], now_s: float) -> None:
+        for key in keys:
+            flight = self._flights[key]
+            if flight.has_redis_left:
+                flight.has_redis_left = False
+                self._from_redis.add(key)
+            else:
+                self._end(key, self._stale(key, now_s))
 
     def _begin_parts(self, store: str, keys: Sequence[bytes]) -> Sequence[Span]:
         """The same question once for each trace that it is a part of."""
@@ -271,7 +286,7 @@ class Resolver:
         # The channel vouched for every entry until it fell silent, whenever the entry was read.
         if now_s - max(read_s, self.vouched_s) > self._stale_max_s:
             return HTTPStatus.SERVICE_UNAVAILABLE
-        self.counts.stale += 1
+        self.counts.stale += len(self._flights[key].waiters)
         self._table.lend_stale(key, entry)
         return entry
 

@@ -28,7 +28,7 @@ from typing import Any
 from app.links import CachedLink
 from app.redirect.conditions import Branches
 
-__all__ = ["ENTRY_LOCATION", "Special", "Table"]
+__all__ = ["ENTRY_LOCATION", "Entry", "Special", "Table"]
 
 #: Where the Location starts in an entry.
 ENTRY_LOCATION = 12

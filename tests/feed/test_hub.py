@@ -63,6 +63,22 @@ async def events_of(stream: Stream) -> list[tuple[str, Any]]:
     return events(await stream.next(10.0))
 
 
+def test_whoever_leaves_at_once_takes_nothing_from_who_comes_next(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with running(stores.redis) as hub:
+            for turns in range(20):  # of the loop: in one of them what is watched was just told
+                stream = hub.open()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                hub.close(stream)
+                stream = hub.open()
+                await until_listening(stores, 1)
+                hub.close(stream)
+                await until_listening(stores, 0)
+
+    with_stores(scenario)
+
+
 def test_one_subscription_serves_all_and_none_is_left_when_nobody_watches(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         async with running(stores.redis) as hub:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import accepts
-from tests.front.service import wait_until
+from tests.conftest import accepts, wait_for
+from tests.needs import find
 
 __all__ = ["BINARY", "Nginx", "run_nginx"]
 
-BINARY = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+BINARY = find("nginx")
 
 # As lax as nginx can be told to be: whatever it passes on is a test of what is behind it.
 CONFIGURATION = """
@@ -74,7 +73,7 @@ def run_nginx(folder: Path, *upstream: Path, buffers_requests: bool) -> Iterator
     command = [BINARY, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
     process = subprocess.Popen(command)
     try:
-        wait_until(lambda: process.poll() is not None or accepts(folder / "in.sock"))
+        wait_for(lambda: process.poll() is not None or accepts(folder / "in.sock"))
         assert process.poll() is None, (folder / "error.log").read_text()
         yield Nginx(folder)
     finally:

@@ -8,6 +8,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,6 @@ __all__ = [
     "read_to_end",
     "send_what_is_taken",
     "short_folder",
-    "wait_until",
 ]
 
 LIMIT_S = 10.0
@@ -41,7 +41,7 @@ class Service:
         self.front.gate.hosts.prefix(b"s.example")  # a Host is judged once, then known to the fast lane
         self._make = make
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: uvloop.run(self._main()))
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._main()), daemon=True)
 
     def __enter__(self) -> Service:
         self._thread.start()
@@ -53,9 +53,13 @@ class Service:
         self._thread.join(LIMIT_S)
         assert not self._thread.is_alive()
 
+    def start(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Begins a coroutine on the service's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Runs a coroutine on the service's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(LIMIT_S)
+        return self.start(work).result(LIMIT_S)
 
     def call(self, work: Callable[[], Any]) -> Any:
         """Runs a function on the service's loop."""
@@ -173,13 +177,3 @@ def read_to_end(client: socket.socket) -> bytes:
     while more := client.recv(65536):
         data += more
     return data
-
-
-def wait_until(fact: Callable[[], Any], limit_s: float = LIMIT_S) -> None:
-    """Waits for a fact of another thread."""
-    turn = threading.Event()
-    for _ in range(int(limit_s / 0.01)):
-        if fact():
-            return
-        turn.wait(0.01)
-    raise AssertionError("it did not happen")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
-from app.front.exchange import BODY_BYTES_MAX
+from app.front.bodies import BODIES_BYTES_MAX, BODY_BYTES_MAX, Bodies
+from tests.conftest import wait_for
 from tests.front.application import BATCH_BYTES_MAX, KEY
 from tests.front.harness import CONTINUE, HOST, OK, TARGET
 from tests.front.service import Service, on_loopback, read_answer, read_to_end
@@ -103,6 +106,52 @@ def test_a_long_body_is_asked_for_only_when_the_key_was_checked(service: Service
         assert client.recv(1000) == CONTINUE
         client.sendall(b"x" * BATCH_BYTES_MAX)
         assert read_answer(client).endswith(b"%d bytes" % BATCH_BYTES_MAX)
+
+
+def test_bodies_that_arrive_for_longest_give_way_to_others(service: Service) -> None:
+    bodies, size = service.front.gate.bodies, 100_000
+
+    def holds(held_bytes: int) -> bool:
+        return bodies.held_bytes == held_bytes
+
+    service.call(lambda: setattr(bodies, "bytes_max", 2 * size + 10))
+    with ExitStack() as clients:
+        clients.callback(lambda: setattr(bodies, "bytes_max", BODIES_BYTES_MAX))
+        slow = [clients.enter_context(service.client()) for _ in range(3)]
+        for client, held_bytes in zip(slow, (size, 2 * size, 2 * size), strict=True):
+            client.sendall(post(b"/api/x", length(2 * size)) + b"x" * size)
+            wait_for(partial(holds, held_bytes))
+        first = read_to_end(slow[0])
+        assert first.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: " in first
+        quick = clients.enter_context(service.client())
+        quick.sendall(post(b"/api/x", length(11)) + b"hello world")
+        assert b"POST /api/x 11" in read_answer(quick)
+        assert read_to_end(slow[1]).startswith(b"HTTP/1.1 503 ")
+        slow[2].sendall(b"x" * size)
+        assert b"POST /api/x 200000" in read_answer(slow[2])
+        long = clients.enter_context(service.client())
+        long.sendall(post(b"/api/x", length(3 * size)) + b"x" * 3 * size)
+        assert read_to_end(long).startswith(b"HTTP/1.1 503 ")
+        wait_for(partial(holds, 0))
+
+
+def test_whose_body_has_come_does_not_give_way() -> None:
+    class Holder:
+        def __init__(self, is_receiving: bool) -> None:
+            self.is_receiving = is_receiving
+
+        def give_way(self) -> None:
+            raise AssertionError
+
+    answered, old, new = Holder(False), Holder(True), Holder(True)
+    bodies = Bodies(100)
+    assert bodies.hold(answered, 60) == bodies.hold(old, 30) == bodies.hold(new, 10) == []
+    assert bodies.hold(new, 1) == [old]
+    assert bodies.hold(new, 30) == [old, new]
+    bodies.drop(old)
+    bodies.drop(old)
+    assert bodies.held_bytes == 101
 
 
 def test_a_request_behind_a_body_is_answered_next(service: Service) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from app.front import limits
-from app.front.exchange import BODY_BYTES_MAX
+from app.front.bodies import BODIES_BYTES_MAX, BODY_BYTES_MAX
 from app.front.gate import REFUSED_MAX
 from app.front.head import FIELDS_MAX, HEAD_BYTES_MAX
 from app.main import SPARE_DESCRIPTORS
 from app.sockets import listen_privately
+from tests.conftest import wait_for
 from tests.front.application import STREAM_PART
 from tests.front.harness import HOST, OK, TARGET
 from tests.front.service import (
@@ -26,7 +27,6 @@ from tests.front.service import (
     read_to_end,
     send_what_is_taken,
     short_folder,
-    wait_until,
 )
 
 GET = b"GET /abc7 HTTP/1.1\r\n" + HOST
@@ -50,7 +50,7 @@ def private() -> Iterator[Service]:
 
 
 def wait_for_connections(service: Service, count: int = 1) -> None:
-    wait_until(lambda: len(service.front.gate.connections) == count)
+    wait_for(lambda: len(service.front.gate.connections) == count)
     service.settle()
 
 
@@ -160,7 +160,7 @@ def test_long_answers_to_a_client_that_does_not_read_are_not_made(service: Servi
     with service.client() as client:
         wait_for_connections(service)
         client.sendall((b"GET /long HTTP/1.1\r\n" + HOST + b"\r\n") * limits.TURN_ANSWERS_MAX)
-        wait_until(lambda: service.unsent_bytes() > limits.UNSENT_BYTES_MAX)
+        wait_for(lambda: service.unsent_bytes() > limits.UNSENT_BYTES_MAX)
         assert service.unsent_bytes() < 3 * limits.UNSENT_BYTES_MAX
         count_marks(client, b"HTTP/1.1 302", limits.TURN_ANSWERS_MAX)
 
@@ -172,7 +172,7 @@ def test_a_client_that_reads_nothing_for_a_minute_is_let_go(service: Service) ->
         service.tick(limits.UNSENT_S)
         assert service.front.gate.connections
         service.tick(1)
-        wait_until(lambda: not service.front.gate.connections)
+        wait_for(lambda: not service.front.gate.connections)
 
 
 def test_a_streamed_answer_goes_at_the_pace_of_its_client(service: Service) -> None:
@@ -180,7 +180,7 @@ def test_a_streamed_answer_goes_at_the_pace_of_its_client(service: Service) -> N
     with service.client() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         client.sendall(b"GET /api/stream?parts=300 HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
-        wait_until(lambda: service.front.gate.connections and service.unsent_bytes() > limits.UNSENT_BYTES_MAX)
+        wait_for(lambda: service.front.gate.connections and service.unsent_bytes() > limits.UNSENT_BYTES_MAX)
         service.settle()
         assert state.get("parts", 0) * len(STREAM_PART) < 2 * 1024 * 1024
         assert "is_over" not in state
@@ -194,10 +194,10 @@ def test_a_stream_ends_when_its_client_goes(service: Service) -> None:
     with service.client() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         client.sendall(b"GET /api/stream?parts=100000 HTTP/1.1\r\n" + HOST + b"\r\n")
-        wait_until(lambda: service.front.gate.connections and service.unsent_bytes() > limits.UNSENT_BYTES_MAX)
-    wait_until(lambda: state.get("is_gone"))
-    wait_until(lambda: state.get("is_over"))  # also a handler that does not ask is told by its next write
-    wait_until(lambda: not service.front.gate.connections)
+        wait_for(lambda: service.front.gate.connections and service.unsent_bytes() > limits.UNSENT_BYTES_MAX)
+    wait_for(lambda: state.get("is_gone"))
+    wait_for(lambda: state.get("is_over"))  # also a handler that does not ask is told by its next write
+    wait_for(lambda: not service.front.gate.connections)
 
 
 def test_connections_are_limited_and_those_over_it_are_told(service: Service) -> None:
@@ -225,7 +225,7 @@ def test_those_over_the_limit_hold_no_descriptor_for_long(service: Service) -> N
             assert read_to_end(client).startswith(b"HTTP/1.1 503 ")
             assert len(gate.refused) == min(number, REFUSED_MAX)
         service.tick(limits.STATE_LIMIT_S[limits.LINGERING] + 1)
-        wait_until(lambda: not gate.refused)
+        wait_for(lambda: not gate.refused)
 
 
 def test_who_is_answered_before_the_limit_is_seen_gets_no_second_answer(service: Service) -> None:
@@ -252,7 +252,7 @@ def test_who_goes_on_sending_after_the_last_answer_is_let_go(service: Service) -
         assert read_to_end(client).startswith(b"HTTP/1.1 413 ")
         assert service.front.gate.connections, "waits for the client's end"
         service.tick(limits.STATE_LIMIT_S[limits.LINGERING] + 1)
-        wait_until(lambda: not service.front.gate.connections)
+        wait_for(lambda: not service.front.gate.connections)
 
 
 def test_while_draining_each_answer_is_the_last(service: Service) -> None:
@@ -307,6 +307,7 @@ def test_while_draining_a_request_that_came_is_answered_and_none_is_reset(servic
         ("fields of a request", str(FIELDS_MAX)),
         ("a request's body, from the end of its head", f"{limits.BODY_S} s"),
         ("a request's body", f"{BODY_BYTES_MAX // 1024**2} MiB"),
+        ("bodies that a process holds", f"{BODIES_BYTES_MAX // 1024**2} MiB"),
         ("between two requests", f"{limits.IDLE_S} s"),
         ("answers that wait for a store", str(limits.WAITING_MAX)),
         ("answers in one turn of the loop", str(limits.TURN_ANSWERS_MAX)),

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app import sockets
+from app.front import listener
 from app.sockets import listen, listen_privately
+from tests.conftest import wait_for
 from tests.front.harness import HOST, TARGET
-from tests.front.service import Service, on_loopback, read_answer, read_to_end, wait_until
+from tests.front.service import Service, on_loopback, read_answer, read_to_end
 
 GET = b"GET /abc7 HTTP/1.1\r\n" + HOST
 PLAIN = GET + b"\r\n"
@@ -55,7 +60,7 @@ def test_a_head_in_pieces_is_waited_for(service: Service, cut: int) -> None:
     with service.client() as client:
         if cut:
             client.sendall(PLAIN[:cut])
-        wait_until(lambda: bool(service.front.gate.connections) or cut == 0)
+        wait_for(lambda: bool(service.front.gate.connections) or cut == 0)
         client.sendall(PLAIN[cut:])
         assert TARGET in read_answer(client)
 
@@ -79,7 +84,7 @@ def test_a_client_that_goes_at_once_leaves_nothing(service: Service) -> None:
     with service.client() as client:
         client.sendall(CLOSING)
         assert TARGET in read_to_end(client)
-    wait_until(lambda: not service.front.gate.connections)
+    wait_for(lambda: not service.front.gate.connections)
 
 
 def test_the_peer_is_known_to_the_journal() -> None:
@@ -112,7 +117,7 @@ def test_without_descriptors_accepting_pauses_and_goes_on() -> None:
                 pass
             try:
                 client.sendall(CLOSING)
-                wait_until(lambda: service.front.gate.counts.refused_connections > 0)
+                wait_for(lambda: service.front.gate.counts.refused_connections > 0)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
                 for descriptor in fillers:
@@ -133,3 +138,21 @@ def test_the_end_answers_what_was_queued_before_it() -> None:
             client.close()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(service.address, 5)
+
+
+def test_who_comes_at_the_end_is_not_reset_and_finds_a_sibling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel moves no queue: a client that comes between the last look and the close is answered later."""
+    monkeypatch.setattr(sockets, "MIGRATE", Path("/dev/null"))
+    monkeypatch.setattr(listener, "HANDOVER_S", 0.3)
+    with on_loopback() as service, socket.socket() as sibling, ThreadPoolExecutor(16) as pool:
+        ending = service.start(service.listener.close())
+        time.sleep(0.1)  # the end has begun; nobody else listens yet
+        newcomers = [pool.submit(socket.create_connection, service.address, 5) for _ in range(16)]
+        time.sleep(0.1)
+        assert not any(newcomer.done() for newcomer in newcomers)
+        sibling.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sibling.bind(service.address)
+        sibling.listen(64)
+        ending.result(5)
+        for newcomer in newcomers:
+            newcomer.result(5).close()

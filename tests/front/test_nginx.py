@@ -6,7 +6,6 @@ they know. Each must get its own Location, path or 404, whatever the connection 
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import socket
@@ -20,16 +19,16 @@ from app.sockets import listen_privately
 from tests.conftest import Engines
 from tests.front.cases import cases
 from tests.front.harness import HOST, TARGET
-from tests.front.nginx import BINARY, Nginx, run_nginx
+from tests.front.nginx import Nginx, run_nginx
 from tests.front.processes import run_web
 from tests.front.service import Service, read_answer, read_to_end, short_folder
+from tests.needs import needs
 
 VICTIMS = 4
 ASKED_AT_ONCE = 200  # by each of the clients that ask while attacks go on
 ATTACKERS_OPEN = 64
 
-needs_nginx = pytest.mark.skipif(BINARY is None and "CI" not in os.environ, reason="nginx is not installed")
-pytestmark = needs_nginx
+pytestmark = needs("nginx")
 
 
 @pytest.fixture(params=[True, False], ids=["requests buffered", "requests streamed"])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.mounts import UNSHARE, needs_mounts
 
 PROGRAM = """
 import json, os, sys
@@ -43,11 +42,10 @@ print(json.dumps([left_before, kept, dropped, left_full, again, seen, reader.dam
 """
 
 
+@needs_mounts
 def test_a_full_disk_drops_clicks_and_counts_them_and_room_makes_it_go_on(tmp_path: Path) -> None:
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
-        pytest.skip("this machine allows no mount of its own, so no disk can be made full")
     mount = 'mount -t tmpfs -o size=1m disk "$1" && exec "$2" -c "$3" "$1"'
-    command = ["unshare", "-rm", "sh", "-c", mount, "sh", str(tmp_path), sys.executable, PROGRAM]
+    command = [*UNSHARE, "sh", "-c", mount, "sh", str(tmp_path), sys.executable, PROGRAM]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     left_before, kept, dropped, left_full, again, seen, damaged = json.loads(done.stdout)
     assert left_before > 256 * 1024 > 64 * 1024 > left_full >= 0

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app.links import LINKS, ChangeFeed, HistoryLostError, Link, LinkStore
+from app.links import LINKS, ChangeFeed, Link, LinkStore
 from app.settings import Settings
-from app.stores import Database, mongodb_socket, mongodb_url, open_mongodb, open_redis
+from app.stores import Database, HistoryLostError, mongodb_socket, mongodb_url, open_mongodb, open_redis
 from app.stores.embedded import prepare
 from app.stores.replica_set import ensure_replica_set
 from tests.conftest import Stores
@@ -100,8 +100,8 @@ def test_a_token_never_runs_ahead_of_what_was_taken(with_stores: With) -> None:
             await feed.next_batch(0.0)  # from here on a getMore is under way
             before = feed.token
             await store.insert(link("a"))
-            assert feed._next is not None
-            await asyncio.wait({feed._next})  # it has come, and was not taken
+            assert feed._stream._next is not None
+            await asyncio.wait({feed._stream._next})  # it has come, and was not taken
             assert feed.token == before
             assert await feed.next_batch(0.0) == ["/a"]
             assert feed.token != before

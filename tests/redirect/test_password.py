@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from app.limits import Buckets, Limiter
 from app.links import HasherBusyError, PasswordError, PasswordHasher, check_password
 from app.redirect import PAGE_STATUSES, PasswordDesk, is_cross_site, password_page
-from app.redirect.password import FORM_BYTES_MAX, TRIES, read_password
+from app.redirect.password import FORM_BYTES_MAX, SITE_TRIES, TRIES, read_password
 from app.redirect.rules import PasswordWord
 from app.stores import Breaker, open_redis
 from tests.conftest import Stores
@@ -95,6 +95,24 @@ def test_a_client_has_so_many_tries_and_another_client_has_its_own(with_stores: 
         assert await judge("right") is PasswordWord.LIMITED
         assert await judge("right", address="203.0.113.8") is PasswordWord.RIGHT
         assert await judge("right", link_id=bytes(8)) is PasswordWord.RIGHT
+        hasher.close()
+
+    with_stores(scenario)
+
+
+def test_who_has_many_networks_of_ipv6_has_tries_for_one_site(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        hasher = PasswordHasher(cost=4)
+        hashed = await hasher.hash("right")
+        desk = desk_of(stores.redis, hasher)
+
+        async def judge(text: str, address: str) -> PasswordWord:
+            return (await desk.judge(ID, hashed, request(form=form(text), visitor=visitor(address=address))))[0]
+
+        assert {await judge("right", "2001:db8:1:ffff::1") for _ in range(SITE_TRIES.burst + 1)} == {PasswordWord.RIGHT}
+        tries = [await judge("wrong", f"2001:db8:1:{n % 64:x}::{n}") for n in range(SITE_TRIES.burst + 10)]
+        assert tries == [PasswordWord.WRONG] * SITE_TRIES.burst + [PasswordWord.LIMITED] * 10
+        assert await judge("right", "2001:db8:2::1") is PasswordWord.RIGHT
         hasher.close()
 
     with_stores(scenario)

@@ -335,7 +335,7 @@ class World:
     def note_clearing(self) -> None:
         """What is forgotten in Redis, once for all, is not announced one by one."""
         assert self.announcer is not None
-        if self.announcer._cursor is not None:
+        if self.announcer._clearing is not None:
             self.announcing.versions_put.update({key.name: key.states[-1].version for key in self.keys.values()})
 
     async def pass_time(self) -> None:
@@ -345,7 +345,7 @@ class World:
         self.now_s += 1.1 * LOOK_BACK_S
         assert self.announcer is not None
         await self.announcer.loop()
-        while self.announcer._cursor is not None:
+        while self.announcer._clearing is not None:
             await self.announcer.loop()
         for reader in self.readers:
             reader.watch()
