@@ -39,9 +39,8 @@ from app.analytics import (
     Salts,
 )
 from app.feed import Publisher, Tap
-from app.lifeline import take_lock
-from app.observe import Metrics, RotatedLog, get_logger
-from app.process import calm_collector, node_id, run_program
+from app.observe import Metrics, RotatedLog, get_logger, reason_of
+from app.process import calm_collector, node_id, refuse_second, run_program
 from app.settings import Settings
 from app.stores import (
     Database,
@@ -63,11 +62,6 @@ DRAIN_S = 5.0  # when told to end: what is on disk then waits for the next run
 NOTE_S = 1.0  # between two words of an idle aggregator on how far statistics reach
 PUBLISH_S = 1.0  # between two publications of counts
 REFRESH_S = 60.0  # between two looks at the file of countries
-
-
-def reason_of(error: Exception) -> str:
-    """What MongoDB says, without the whole of its reply."""
-    return str(error).partition(", full error")[0].split("\n")[0][:200]
 
 
 def make_aggregator(
@@ -130,9 +124,7 @@ def open_access_log(settings: Settings, name: str, folding: Folding) -> AccessLo
 async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     """Opens, loops until stopped, applies what waits for up to DRAIN_S more."""
     slot = int(name.rpartition("_")[2]) if "_" in name else 0
-    lock = take_lock(settings.state_dir / f"aggregator-{slot}.lock")
-    if lock is None:
-        raise RuntimeError(f"another aggregator {slot} runs on {settings.state_dir}")
+    refuse_second(settings.state_dir, f"aggregator-{slot}")
     metrics = Metrics(name, run_dir(settings) / "metrics")
     database = open_mongodb(mongodb_url(settings))
     client = open_redis(redis_url(settings))
@@ -141,11 +133,13 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     get_logger().info("started", slot=slot)
     publishing = asyncio.create_task(publisher.run())
     publishing.add_done_callback(_on_published)
-    await _drive(aggregator, countries, publisher, metrics, stop, database)
-    publishing.cancel()
-    await aggregator.close()
-    await client.aclose()
-    await database.client.close()
+    try:
+        await _drive(aggregator, countries, publisher, metrics, stop, database)
+    finally:
+        publishing.cancel()
+        await aggregator.close()
+        await client.aclose()
+        await database.client.close()
 
 
 def _on_published(publishing: asyncio.Task[None]) -> None:
@@ -205,7 +199,7 @@ def _publish(aggregator: Aggregator, publisher: Publisher, metrics: Metrics) -> 
     metrics.count_to("given_up", aggregator.intake.given_up)
     metrics.count_to("live_published", publisher.published)
     metrics.count_to("live_dropped", publisher.dropped)
-    metrics.count_spans()
+    metrics.count_told()
     metrics.set("lag", aggregator.intake.lag_s)
     if aggregator.hot is not None:
         with contextlib.suppress(OSError):  # a full disk: nobody sees which links are hot

@@ -1,7 +1,7 @@
 """Repeats in Redis, and on the channel, every change of a link in MongoDB: `python -m workers.announcer`.
 
 In: MongoDB's change stream, from behind what is kept. Out: `app.links.LinkCache`, as the writer of the change does it.
-A writer that dies between MongoDB and Redis so costs about a second. One is active by lease, the others stand by.
+So a writer that dies between MongoDB and Redis costs about a second. One is active by lease, the others stand by.
 
     batch      keys that changed are read again (majority), put if newer, and published
     mark       once a second Redis is told how far everything is done, in words never used before, if it still says what
@@ -16,25 +16,41 @@ a moment before the put is seen: either it also lost the mark, or the look comes
 
 kill -9 anywhere: the next one begins behind the kept token, and what is done twice changes nothing the second time.
 When the oplog no longer reaches that far, every link is forgotten in Redis, and then every process is told that any of
-them may have changed; and once more LOOK_BACK_S later. May import: everything below it.
+them may have changed; and once more LOOK_BACK_S later.
+Of a Redis Cluster each node has marks of its own, and what one of them says is judged as above: so a replica that
+lagged and was promoted is seen, whichever node's it is. May import: everything below it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from app.lifeline import take_lock
-from app.links import Cached, ChangeFeed, HistoryLostError, LinkCache, LinkStore
-from app.observe import Metrics, get_logger, traced
-from app.process import node_id, run_program, wait_for_data, work_by_lease
+from pymongo.errors import PyMongoError
+from redis.exceptions import RedisError
+
+from app.links import Cached, ChangeFeed, LinkCache, LinkStore
+from app.observe import Metrics, get_logger, reason_of, traced
+from app.process import node_id, refuse_second, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
-from app.stores import Lease, mongodb_url, open_mongodb, open_redis, redis_url, run_dir
+from app.stores import (
+    Database,
+    HistoryLostError,
+    Lease,
+    RedisClient,
+    count_members,
+    mongodb_url,
+    open_mongodb,
+    open_redis,
+    redis_url,
+    run_dir,
+)
 
 __all__ = ["Announcer", "AnnouncerCounts"]
 
@@ -43,6 +59,7 @@ TEND_S = 1.0  # between two marks; also how long the end of the program may wait
 LOOK_BACK_S = 1.0
 PENDING_MAX = 50_000  # keys to look back at: 10 MB; at the limit no further batch is taken
 PUBLISH_S = 1.0
+MEMBERS_S = 10.0  # an alert waits for minutes
 
 
 @dataclass(slots=True)
@@ -77,10 +94,10 @@ class Announcer:
         self._batches: deque[_Batch] = deque()
         self._pending = 0
         self._done: str | None = None
-        self._mark: str | None = None  # what Redis was last told, or said
+        self._noted: Sequence[str] = ()  # what each part of Redis was last told, or said; "": nothing
         self._marks = 0
         self._tended_s = float("-inf")
-        self._cursor: int | None = None  # of a pass that forgets every link; None: none is under way
+        self._clearing: AsyncIterator[None] | None = None  # a pass that forgets every link; None: none is under way
         self._second_pass_s: float | None = None
         self._tells = False  # whether everyone is told after a pass
 
@@ -88,27 +105,29 @@ class Announcer:
         """Follows from behind the older of what is kept and what Redis has seen."""
         self._batches.clear()
         self._pending = 0
-        self._cursor = self._second_pass_s = None
+        self._clearing = self._second_pass_s = None
         self._done = self._lease.kept.get("token")
-        self._mark = await self._cache.announced()
-        if self._mark is None:
+        self._noted = await self._cache.announced()
+        if not all(self._noted):
             self._clear(tell=False)
         else:
-            noted = token_of(self._mark)
+            noted = min(map(token_of, self._noted))
             self._done = noted if self._done is None else min(noted, self._done)
+        if not self._done:
+            get_logger().info("nothing was followed before, all links are read")
+            await self._begin_clearing()
+            return
         try:
-            if not self._done:
-                raise HistoryLostError("no token is kept")
             await self._feed.open(self._done)
         except HistoryLostError as error:
-            await self._begin_clearing(error)
+            await self._lose_history(error)
 
     async def loop(self) -> bool:
         """Announces what has changed, looks back, keeps the token; True when more may be waiting."""
         if self._second_pass_s is not None and self._monotonic() >= self._second_pass_s:
-            self._cursor = self._cursor or 0
-        if self._cursor is not None:
-            await self._clear_step(self._cursor)
+            self._clearing = self._clearing or self._cache.clear()
+        if self._clearing is not None:
+            await self._clear_step(self._clearing)
             return True
         keys: list[str] = []
         try:
@@ -117,7 +136,7 @@ class Announcer:
             else:
                 await asyncio.sleep(self._patience_s())
         except HistoryLostError as error:
-            await self._begin_clearing(error)
+            await self._lose_history(error)
             return True
         if keys:
             with traced("announce", {"boltlink.keys": len(keys)}):
@@ -151,13 +170,14 @@ class Announcer:
     async def _tend(self) -> None:
         """Marks, looks back and keeps; reopens when Redis lost some of what it had."""
         self._tended_s = self._monotonic()
+        await self._cache.look()
         self._marks += 1
         mark = f"{self._done or ''} {self._lease.epoch} {self._marks}"
-        if not await self._cache.mark_announced(self._mark, mark):
+        if not await self._cache.mark_announced(self._noted, mark):
             get_logger().warning("Redis forgot something, changes are announced again")
             await self.open()
             return
-        self._mark = mark
+        self._noted = [mark] * len(self._noted)
         while self._batches and self._tended_s - self._batches[0].put_s >= LOOK_BACK_S:
             batch = self._batches[0]
             await self._look_back(batch)
@@ -178,9 +198,12 @@ class Announcer:
             self.counts.mended += len(older)
             await self._announce(older)
 
-    async def _begin_clearing(self, reason: HistoryLostError) -> None:
+    async def _lose_history(self, reason: HistoryLostError) -> None:
+        get_logger().warning("changes cannot be followed, all links are read again", reason=reason_of(reason))
+        await self._begin_clearing()
+
+    async def _begin_clearing(self) -> None:
         """Opens the stream from now on first, so that what changes while everything is forgotten is announced."""
-        get_logger().warning("changes cannot be followed, all links are read again", reason=str(reason)[:200])
         self._batches.clear()
         self._pending = 0
         self._done = None
@@ -188,14 +211,13 @@ class Announcer:
         self._clear(tell=True)
 
     def _clear(self, *, tell: bool) -> None:
-        self._cursor, self._second_pass_s, self._tells = 0, None, tell
+        self._clearing, self._second_pass_s, self._tells = self._cache.clear(), None, tell
 
-    async def _clear_step(self, cursor: int) -> None:
+    async def _clear_step(self, clearing: AsyncIterator[None]) -> None:
         """A second pass follows, for what readers that were under way during the first one put back after it."""
-        following = await self._cache.clear_some(cursor)
-        self._cursor = following or None
-        if following:
+        async for _ in clearing:
             return
+        self._clearing = None
         if self._tells:
             await self._cache.announce_all()
         if self._second_pass_s is None:
@@ -217,9 +239,7 @@ def is_older(held: int | None, version: int) -> bool:
 
 async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     """Works or stands by until stopped."""
-    lock = take_lock(settings.state_dir / f"{name}.lock")
-    if lock is None:
-        raise RuntimeError(f"another {name} runs on {settings.state_dir}")
+    refuse_second(settings.state_dir, name)
     metrics = Metrics(name, run_dir(settings) / "metrics")
     database = open_mongodb(mongodb_url(settings))
     client = open_redis(redis_url(settings))
@@ -233,12 +253,16 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
         monotonic=time.monotonic,
     )
     get_logger().info("started", holder=holder)
-    publishing = asyncio.create_task(_publish(announcer, lease, metrics))
+    publishing = [
+        asyncio.create_task(_publish(announcer, lease, metrics)),
+        asyncio.create_task(_publish_members(database, client, metrics)),
+    ]
     try:
         await wait_for_data(database, stop)
         await work_by_lease(lease, announcer, stop, pause_s=0.0)
     finally:
-        publishing.cancel()
+        for task in publishing:
+            task.cancel()
         await client.aclose()
         await database.client.close()
 
@@ -248,9 +272,19 @@ async def _publish(announcer: Announcer, lease: Lease, metrics: Metrics) -> None
         metrics.set("announcer_active", float(lease.is_held))
         metrics.count_to("announced", announcer.counts.announced)
         metrics.count_to("mended", announcer.counts.mended)
-        metrics.count_spans()
+        metrics.count_told()
         metrics.count_to("cleared", announcer.counts.cleared)
         await asyncio.sleep(PUBLISH_S)
+
+
+async def _publish_members(database: Database, client: RedisClient, metrics: Metrics) -> None:
+    """What only one program of a node needs to ask; while a store is away, its last word stands."""
+    while True:
+        with contextlib.suppress(PyMongoError, RedisError, OSError):
+            for store, members in (await count_members(database, client)).items():
+                metrics.set("store_members", float(members.known), store)
+                metrics.set("store_members_up", float(members.up), store)
+        await asyncio.sleep(MEMBERS_S)
 
 
 if __name__ == "__main__":

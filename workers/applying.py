@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.analytics import BUCKETS_MAX, Gathered, HotLinks, Intake, Ledger, Prepared, TooLargeError
-from app.observe import Span, begin, get_logger, within
+from app.observe import Span, begin, get_logger, reason_of, within
 from app.stores import LostRaceError, UnknownOutcomeError
 
 __all__ = ["Aggregator", "AggregatorCounts"]
@@ -195,9 +195,7 @@ class Aggregator:
             if isinstance(error, UnknownOutcomeError):
                 self._unknown = flight
             self.counts.lost_races += 1
-            get_logger().warning(
-                "batch not applied, reading again", reason=str(error).partition(", full error")[0][:200]
-            )
+            get_logger().warning("batch not applied, reading again", reason=reason_of(error))
         finally:
             if not holds:
                 self.intake.reset()

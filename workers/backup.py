@@ -28,9 +28,8 @@ from pathlib import Path
 from pymongo.errors import PyMongoError
 
 from app.backup import PART, BackupFile, Dump, Keep, MomentLostError, backup_name, moment_of, parse_keep, to_remove
-from app.lifeline import take_lock
-from app.observe import Metrics, Span, begin, get_logger, within
-from app.process import node_id, run_program, wait_for_data, work_by_lease
+from app.observe import Metrics, Span, begin, get_logger, reason_of, within
+from app.process import node_id, refuse_second, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
 from app.stores import Database, HalfRestoredError, Lease, SchemaError, mongodb_url, open_mongodb, run_dir
 
@@ -116,7 +115,7 @@ class Backups:
         except _FAILURES as error:
             self.counts.has_failed = True
             self._not_before_s = self._monotonic() + RETRY_S
-            get_logger().error("backup failed", reason=str(error).split("\n")[0][:300])
+            get_logger().error("backup failed", reason=reason_of(error))
             await self._give_up()
         return self._running is not None
 
@@ -186,7 +185,7 @@ class Backups:
         try:
             await running.dump.close()
         except PyMongoError as error:  # the next backup does what could not be done
-            get_logger().warning("moment not closed", reason=str(error).split("\n")[0][:200])
+            get_logger().warning("moment not closed", reason=reason_of(error))
 
     def _prepare_folder(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -217,9 +216,7 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     """Works or stands by until stopped."""
     if settings.backup_dir is None:
         raise RuntimeError("BOLTLINK_BACKUP_DIR is not set")
-    lock = take_lock(settings.state_dir / f"{name}.lock")
-    if lock is None:
-        raise RuntimeError(f"another {name} runs on {settings.state_dir}")
+    refuse_second(settings.state_dir, name)
     metrics = Metrics(name, run_dir(settings) / "metrics")
     database = open_mongodb(mongodb_url(settings))
     holder = f"{node_id(settings.state_dir)}/{name}"
@@ -246,7 +243,7 @@ async def _publish(backups: Backups, every_s: int, metrics: Metrics) -> None:
     """Also where another node is active: its backups are seen where nodes share a folder."""
     while True:
         metrics.set("backup_age", await asyncio.to_thread(lambda: backups.age_s))
-        metrics.count_spans()
+        metrics.count_told()
         metrics.set("backup_every", float(every_s))
         metrics.set("backup_failed", float(backups.counts.has_failed))
         if backups.counts.made:  # else what this program's last run wrote stands

@@ -82,7 +82,8 @@ class RollingMemmon(Memmon):  # type: ignore[misc]
 
 def groups(tree: Tree) -> dict[str, int]:
     """Which groups of programs are watched, and the limit of each in bytes."""
-    return dict.fromkeys(("web", "aggregator", "announcer", "rollup", "backup"), tree.settings.memory_limit)
+    names = (*tree.web_names, *tree.worker_names)
+    return dict.fromkeys((name.partition("_")[0] for name in names), tree.settings.memory_limit)
 
 
 def main() -> int:

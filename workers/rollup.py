@@ -38,11 +38,10 @@ from app.analytics import (
     day_number,
     read_as_of,
 )
-from app.lifeline import take_lock
 from app.links import LinkStore, Tags
 from app.migrating import migrate
-from app.observe import Metrics, get_logger, traced
-from app.process import node_id, run_program, wait_for_data, work_by_lease
+from app.observe import Metrics, get_logger, reason_of, traced
+from app.process import node_id, refuse_second, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
 from app.stores import Database, Lease, LostRaceError, Trace, mongodb_url, open_mongodb, run_dir
 
@@ -145,7 +144,7 @@ class Rollup:
                     goes_on = await chore.step()
             except LostRaceError as error:
                 self.counts.lost_races += 1
-                get_logger().info("lost a race, looking again", reason=str(error)[:200])
+                get_logger().info("lost a race, looking again", reason=reason_of(error))
                 chore.due_s = self._monotonic() + RETRY_S
                 continue
             now_s = self._monotonic()
@@ -200,9 +199,7 @@ class Rollup:
 
 async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     """Works or stands by until stopped."""
-    lock = take_lock(settings.state_dir / f"{name}.lock")
-    if lock is None:
-        raise RuntimeError(f"another {name} runs on {settings.state_dir}")
+    refuse_second(settings.state_dir, name)
     metrics = Metrics(name, run_dir(settings) / "metrics")
     database = open_mongodb(mongodb_url(settings))
     holder = f"{node_id(settings.state_dir)}/{name}"
@@ -234,7 +231,7 @@ async def _publish(rollup: Rollup, lease: Lease, metrics: Metrics) -> None:
         metrics.count_to("moved", rollup.counts.moved)
         metrics.count_to("removed", rollup.counts.removed)
         metrics.set("orphans", rollup.counts.orphans)
-        metrics.count_spans()
+        metrics.count_told()
         metrics.count_to("rollup_races", rollup.counts.lost_races)
         await asyncio.sleep(PUBLISH_S)
 

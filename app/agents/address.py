@@ -144,8 +144,8 @@ def _parse(hop: str) -> bytes | None:
         return None
 
 
-def network_of(address: str) -> str:
-    """What counts as one client: an IPv4 address, or the /64 that one line of IPv6 has."""
+def network_of(address: str, bits: int = 64) -> str:
+    """What counts as one client: an IPv4 address, or the /64 that one line of IPv6 has; `bits` for a wider network."""
     if ":" not in address:
         return address
-    return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
+    return str(ipaddress.IPv6Network((address.partition("%")[0], bits), strict=False))

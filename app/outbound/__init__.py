@@ -1,5 +1,7 @@
 """HTTP to elsewhere: the only room that asks other machines for anything by it."""
 
-from app.outbound.fetch import Fetched, Fetcher, FetchError
+from app.outbound.fetch import Fetched, Fetcher, FetchError, RefusedUrlError
+from app.outbound.guard import Guard
+from app.outbound.page import Page, PageReader
 
-__all__ = ["FetchError", "Fetched", "Fetcher"]
+__all__ = ["FetchError", "Fetched", "Fetcher", "Guard", "Page", "PageReader", "RefusedUrlError"]

@@ -20,6 +20,7 @@ import os
 import random
 import secrets
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -41,6 +42,7 @@ HEAD = b"GET /x HTTP/1.1\r\nHost: h\r\nUser-Agent: " + AGENT + b"\r\n\r\n"
 LINKS = 3  # of each node: few buckets, so that lives are short and thousands of them are lived
 STEPS_MS = (0, 0, 1, 1, 1, 5_000, 5_000, 60_000, 60_000, DAY_MS // 3)  # between two clicks
 STEPS_MAX = 16  # effects of a loop, about
+SETTLED_S = 60.0
 FOLDING = Folding(traits=TraitsReader(), countries=CountryFinder(None, print))
 Counts = Counter[tuple[int, int]]
 
@@ -252,17 +254,20 @@ class Node:
     async def settle(self) -> None:
         """Everything is applied, and dead sources are retired."""
         self._countdown, self._lost_reply = 0, ""
-        for _ in range(300):
+        deadline_s, failure = time.monotonic() + SETTLED_S, "there is always more"
+        while time.monotonic() < deadline_s:
             try:
                 is_more = await self.aggregator.loop(flush=True)
             except CrashError:  # of the transaction that ran when the last effect was counted
                 await self._replace()
                 continue
-            except PyMongoError:
+            except PyMongoError as error:  # on a busy machine a connection may be given up, and all with it for a while
+                failure = str(error)
+                await asyncio.sleep(0.01)
                 continue
             if not is_more and len(self.sources()) <= len(self._writers):
                 return
-        raise AssertionError("does not come to rest")
+        raise AssertionError(f"does not come to rest: {failure}")
 
     def sources(self) -> list[Source]:
         return list_sources(self._folder)

@@ -22,8 +22,9 @@ from pymongo.errors import PyMongoError
 
 from app.analytics import CLICKS_NODE, INDEXES
 from app.journal import REDIRECT_GET, Journal, create_source
+from app.process import HANG_S
 from app.stores import Shape, make_schema, mongodb_url
-from tests.conftest import Engines, Stores
+from tests.conftest import Engines, Stores, wait_for
 from tests.workers.node import HEAD
 
 LINKS = 50
@@ -41,6 +42,7 @@ class Program:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("BOLTLINK_")}
         self._environ = {**clean, "BOLTLINK_STATE_DIR": str(state), "BOLTLINK_MONGODB_URL": url}
         self._log = state / "log"
+        self._stopped_s = 0.0
         self.start()
 
     def start(self) -> None:
@@ -50,6 +52,21 @@ class Program:
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """SIGSTOP."""
+        self._stopped_s = time.monotonic()
+        self.signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT; one that stood still for HANG_S ends itself, and is started again as by supervisord."""
+        self.signal(signal.SIGCONT)
+        if time.monotonic() - self._stopped_s > HANG_S / 2:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)
+                runs = self._log.read_text().count('"started"')
+                self.start()
+                wait_for(lambda: self._log.read_text().count('"started"') > runs)
 
     def kill(self) -> None:
         self._process.kill()
@@ -158,9 +175,9 @@ def test_a_stopped_aggregator_that_was_replaced_counts_nothing_twice_when_it_goe
             for _ in range(4):
                 for paused in (one, other):
                     await asyncio.sleep(rng.random() / 2)
-                    paused.signal(signal.SIGSTOP)  # within a transaction or not
+                    paused.stop()  # within a transaction or not
                     await more_is_counted(stores)
-                    paused.signal(signal.SIGCONT)
+                    paused.go_on()
             appended = writer.end()
             await all_is_counted(stores, appended)
             one.end()
