@@ -7,8 +7,9 @@ of the collection `audit`, the newest first. A row is never changed.
     _id       6 bytes of Unix time in ms, 4 of this process's run, 2 of its count: in the order of time
     who       key:ID, user:ID or system
     what      one of WHATS
-    subject   link:DOMAIN/SLUG, domain:NAME, tag:NAME, key:ID, user:ID, database:NAME
+    subject   link:DOMAIN/SLUG, domain:NAME, tag:NAME, key:ID, user:ID, webhook:ID, database:NAME
     link      the id of the link, because its slug may be taken again by another one
+    owner, version, tags   of the link, as the change left it: who may hear of it, and what it was
     old, new  {name: value} of what differs; of a secret only whether there is one
     request   the request's id, as in the log
     address   of the client, if BOLTLINK_AUDIT_ADDRESSES is on
@@ -30,11 +31,25 @@ from typing import Any
 
 import msgspec
 from bson import ObjectId
+from bson.int64 import Int64
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
+from app.links import Link, StoredLink
 from app.stores import Database, Session, insert_rows
 
-__all__ = ["AUDIT", "AUDIT_INDEXES", "SYSTEM", "WHATS", "AuditLog", "AuditSearch", "Author", "Note", "time_of"]
+__all__ = [
+    "AUDIT",
+    "AUDIT_INDEXES",
+    "SYSTEM",
+    "WHATS",
+    "AuditLog",
+    "AuditSearch",
+    "Author",
+    "Note",
+    "fields_of",
+    "first_id",
+    "time_of",
+]
 
 AUDIT = "audit"
 AUDIT_INDEXES = [
@@ -49,6 +64,7 @@ WHATS = (
     *("key.create", "key.revoke"),
     *("user.create", "user.update", "user.delete", "user.logout", "login", "login.failed", "logout"),
     *("totp.enable", "totp.disable", "database.restore"),
+    *("webhook.create", "webhook.update", "webhook.delete", "webhook.secret", "webhook.disable"),
 )
 SECONDS_MAX = 2**48 // 1000 - 1
 REMOVED_MAX = 10_000  # rows of one removal: 0.1 s
@@ -85,7 +101,7 @@ class AuditSearch(msgspec.Struct, frozen=True):
         if self.who and not self.what and not self.subject:
             query["what"] = {"$in": list(WHATS)}
         bounds = {
-            "$gte": None if self.since is None else _first_id(self.since),
+            "$gte": None if self.since is None else first_id(self.since),
             "$lt": min((end for end in (_end(self.until), after) if end is not None), default=None),
         }
         within = {name: bound for name, bound in bounds.items() if bound is not None}
@@ -122,9 +138,9 @@ class AuditLog:
         *,
         old: Mapping[str, Any] | None = None,
         new: Mapping[str, Any] | None = None,
-        link: int | None = None,
+        link: StoredLink | None = None,
     ) -> Note:
-        """A row, to be written with the change that it tells of."""
+        """A row, to be written with the change that it tells of; `link` as it is then."""
         assert what in WHATS
         self._count = (self._count + 1) & _COUNT_MASK
         row: dict[str, Any] = {
@@ -134,7 +150,9 @@ class AuditLog:
             "subject": subject,
         }
         if link is not None:
-            row["link"] = link
+            row["link"] = link.link
+        if isinstance(link, Link):
+            row |= {"owner": link.owner, "version": Int64(link.version)} | ({"tags": link.tags} if link.tags else {})
         if old:
             row["old"] = old
         if new:
@@ -169,16 +187,32 @@ class AuditLog:
 
     async def remove_before(self, end_s: int) -> bool:
         """Removes rows older than Unix time `end_s`, at most REMOVED_MAX; True when there may be more."""
-        query = {"_id": {"$lt": _first_id(end_s)}}
+        query = {"_id": {"$lt": first_id(end_s)}}
         ids = [row["_id"] async for row in self._rows.find(query, {"_id": 1}).sort("_id").limit(REMOVED_MAX)]
         if ids:
             await self._rows.delete_many({"_id": {"$gte": ids[0], "$lte": ids[-1]}})
         return len(ids) == REMOVED_MAX
 
 
-def _first_id(second: int) -> ObjectId:
-    return ObjectId((max(0, min(second, SECONDS_MAX)) * 1000).to_bytes(6) + bytes(6))
+def fields_of(note: Note) -> dict[str, tuple[Any, Any]]:
+    """What a note tells of, old and new, as JSON has it."""
+    old, new = note.get("old", {}), note.get("new", {})
+    return {name: (_plain(old.get(name)), _plain(new.get(name))) for name in {**old, **new}}
+
+
+def _plain(value: Any) -> Any:
+    """MongoDB gives whole numbers of more than 32 bits in a type of their own."""
+    if isinstance(value, Int64):
+        return int(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return {name: _plain(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+def first_id(second: float) -> ObjectId:
+    """The least id that an entry of that Unix time may have."""
+    return ObjectId(int(max(0, min(second, SECONDS_MAX)) * 1000).to_bytes(6) + bytes(6))
 
 
 def _end(until: int | None) -> ObjectId | None:
-    return None if until is None else _first_id(until)
+    return None if until is None else first_id(until)

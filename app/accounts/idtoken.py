@@ -9,22 +9,22 @@ In: a token, the provider's keys, who issues and for whom, the time. Out: its cl
     exp, iat   LEEWAY_S of difference between clocks
     nonce      of the sign-in that this browser began
 
-May import: PyJWT.
+PyJWT and cryptography take 25 ms to load: `load_jwt` does that at start, for who has a provider. May import: PyJWT.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jwt
 import msgspec
-from jwt.algorithms import RSAAlgorithm
 
-__all__ = ["ALGORITHMS", "Claims", "KeySet", "TokenError", "UnknownKeyError", "read_id_token"]
+if TYPE_CHECKING:
+    import jwt
+
+__all__ = ["ALGORITHMS", "Claims", "KeySet", "TokenError", "UnknownKeyError", "load_jwt", "read_id_token"]
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-KEY_TYPES = ("RSA", "EC", "OKP")  # "oct" is a shared secret
 LEEWAY_S = 60
 KEYS_MAX = 100
 TOKEN_CHARACTERS_MAX = 64 * 1024
@@ -71,6 +71,8 @@ class KeySet(msgspec.Struct, frozen=True):
 
     def find(self, header: dict[str, Any]) -> jwt.PyJWK:
         """The key that a token names; raises UnknownKeyError, TokenError."""
+        import jwt  # noqa: PLC0415  see above
+
         fitting = [key for key in self.keys[:KEYS_MAX] if _fits(key, header)]
         if len(fitting) != 1:
             raise UnknownKeyError("no key of the provider fits" if not fitting else "several keys of the provider fit")
@@ -78,9 +80,14 @@ class KeySet(msgspec.Struct, frozen=True):
             found = jwt.PyJWK(fitting[0], algorithm=header["alg"])
         except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:  # bytes of somebody else
             raise TokenError("the key is not what its kind says") from error
-        if isinstance(found.Algorithm, RSAAlgorithm) and found.Algorithm.check_key_length(found.key):
+        if isinstance(found.Algorithm, jwt.algorithms.RSAAlgorithm) and found.Algorithm.check_key_length(found.key):
             raise TokenError("the key is too short")
         return found
+
+
+def load_jwt() -> None:
+    """Loads what reading takes, so that no loop stands still for it."""
+    import jwt  # noqa: F401, PLC0415  see above
 
 
 def read_id_token(token: str, keys: KeySet, *, issuer: str, client_id: str, nonce: str, now_s: float) -> Claims:
@@ -99,6 +106,8 @@ def read_id_token(token: str, keys: KeySet, *, issuer: str, client_id: str, nonc
 
 def _claims(token: str, keys: KeySet) -> Claims:
     """What a token says under a signature of the provider."""
+    import jwt  # noqa: PLC0415  see above
+
     if len(token) > TOKEN_CHARACTERS_MAX:
         raise TokenError("is too long")
     try:

@@ -23,6 +23,7 @@ import redis.asyncio
 
 from app.accounts.audit import SYSTEM, Author
 from app.accounts.flows import Flows
+from app.accounts.idtoken import load_jwt
 from app.accounts.provider import Client, Identity, Provider
 from app.accounts.users import Role, User, UserBook, UserError
 from app.outbound import Fetcher
@@ -105,6 +106,7 @@ def provider_of(settings: Settings, *, now_s: Callable[[], float] = time.time) -
             return settings.oidc_client_secret
         return "" if settings.oidc_client_secret_file is None else settings.oidc_client_secret_file.read_text().strip()
 
+    load_jwt()
     client = Client(settings.oidc_issuer, settings.oidc_client_id, read_secret, settings.public_url + CALLBACK)
     fetcher = Fetcher(allows_http=settings.oidc_http == "on")
     return Provider(client, fetcher, monotonic=time.monotonic, now_s=now_s)

@@ -32,7 +32,17 @@ from app.accounts.totp import Factor
 from app.links import PasswordHasher
 from app.stores import Database, Session, transact
 
-__all__ = ["USERS", "USER_INDEXES", "LastAdminError", "Role", "User", "UserBook", "UserError", "fold_email"]
+__all__ = [
+    "USERS",
+    "USER_INDEXES",
+    "EmailTakenError",
+    "LastAdminError",
+    "Role",
+    "User",
+    "UserBook",
+    "UserError",
+    "fold_email",
+]
 
 USERS = "users"
 GUARD = "user_guard"
@@ -50,6 +60,13 @@ class UserError(ValueError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+class EmailTakenError(UserError):
+    """The e-mail is another user's."""
+
+    def __init__(self) -> None:
+        super().__init__("email", "belongs to another user")
 
 
 class LastAdminError(Exception):
@@ -191,7 +208,7 @@ class UserBook:
         try:
             await transact(self._database, work)
         except DuplicateKeyError as error:
-            raise UserError("email", "belongs to another user") from error
+            raise EmailTakenError from error
         return user
 
     async def change(

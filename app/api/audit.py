@@ -9,29 +9,23 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from bson.int64 import Int64
 from msgspec import UNSET, Meta, UnsetType
 
-from app.accounts import WHATS, AuditSearch, Note, Scope, time_of
-from app.api.fields import MomentField, moment_fault, shown
+from app.accounts import WHATS, AuditSearch, Note, Scope, fields_of, time_of
+from app.api.fields import MomentField, MomentParameter, moment_fault, shown
 from app.api.handler import Handler
 from app.api.operation import Answer, operation
-from app.api.parameters import DomainName
+from app.api.parameters import CURSOR, PAGE_DEFAULT, DomainName, page_limit
 from app.api.problems import FieldError, wrong_fields
 
 __all__ = ["AuditHandler", "HistoryHandler"]
-
-PAGE_DEFAULT, PAGE_MAX = 50, 500
-_Moment = Annotated[datetime, shown("A time with its zone (RFC 3339).", "2030-01-01T00:00:00Z", format="date-time")]
 
 
 class PageQuery(msgspec.Struct, kw_only=True):
     """Which page."""
 
-    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX, description="How many on a page.")] = PAGE_DEFAULT
-    cursor: Annotated[str, Meta(pattern="^([0-9a-f]{24})?$", description="A `next_cursor`: the page that follows.")] = (
-        ""
-    )
+    limit: Annotated[int, page_limit()] = PAGE_DEFAULT
+    cursor: Annotated[str, Meta(pattern="^([0-9a-f]{24})?$", description=CURSOR)] = ""
 
 
 class AuditQuery(PageQuery, kw_only=True):
@@ -49,8 +43,8 @@ class AuditQuery(PageQuery, kw_only=True):
     subject: Annotated[
         str, Meta(max_length=400, description="Of this alone, such as `link:/SLUG`.", examples=["link:/http"])
     ] = ""
-    since: _Moment | None = msgspec.field(default=None, name="from")
-    until: Annotated[_Moment | None, Meta(description="Not included.")] = msgspec.field(default=None, name="to")
+    since: MomentParameter | None = msgspec.field(default=None, name="from")
+    until: Annotated[MomentParameter | None, Meta(description="Not included.")] = msgspec.field(default=None, name="to")
 
 
 class HistoryQuery(PageQuery, kw_only=True):
@@ -62,7 +56,7 @@ class HistoryQuery(PageQuery, kw_only=True):
 class Party(msgspec.Struct):
     """Who did something, or to what it was done."""
 
-    kind: Literal["key", "user", "system", "link", "domain", "tag", "database"]
+    kind: Literal["key", "user", "system", "link", "domain", "tag", "webhook", "database"]
     id: Annotated[str, shown("Of a link `DOMAIN/SLUG`; of the system nothing.", "/http")]
 
 
@@ -137,26 +131,16 @@ class HistoryHandler(_AuditBase):
 
 
 def _entry(note: Note, *, has_address: bool) -> Entry:
-    old, new = note.get("old", {}), note.get("new", {})
     return Entry(
         id=str(note["_id"]),
         time=datetime.fromtimestamp(time_of(note), UTC),
         who=_party(note["who"]),
         what=note["what"],
         subject=_party(note["subject"]),
-        fields={name: Change(_plain(old.get(name)), _plain(new.get(name))) for name in {**old, **new}},
+        fields={name: Change(old, new) for name, (old, new) in fields_of(note).items()},
         request_id=note.get("request"),
         address=note.get("address", UNSET) if has_address else UNSET,
     )
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it: MongoDB gives whole numbers of more than 32 bits in a type of their own."""
-    if isinstance(value, Int64):
-        return int(value)
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return {name: _plain(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def _party(text: str) -> Party:

@@ -20,11 +20,12 @@ from tornado import web
 
 from app.accounts import NOBODY
 from app.api.fields import DomainField, SlugField
-from app.api.links import CHANGES_MAX, INT64_MAX, NO_LINK, UNDER_WAY, LinkBase, LinkView, view
+from app.api.links import CHANGES_MAX, NO_LINK, UNDER_WAY, LinkBase, LinkView, view
 from app.api.notes import tell_changed, tell_created, tell_deleted
 from app.api.operation import Answer, operation
 from app.api.problems import FieldError, field_errors
 from app.api.rows import ROWS_MAX, read_rows, write_results
+from app.api.versions import INT64_MAX
 from app.api.wishes import LinkChange, NewLink, Reading, read_change, read_link
 from app.links import DomainError, Existing, Link, SlugTakenError, join_key, normalise_domain
 from app.turns import Turn
@@ -34,8 +35,7 @@ __all__ = ["BatchDeleteHandler", "BatchHandler"]
 BODY_BYTES_MAX = 8 * 1024 * 1024
 STEP_ROWS = 500  # made in one transaction
 PASSWORDS_MAX = 50  # of one batch: 1.3 s in the threads that hash
-
-
+_WHICH = ("slug", "domain", "version")  # what names a link in a row
 VersionField = Annotated[int, Meta(ge=0, le=INT64_MAX, description="As If-Match: 412 at another one.")]
 
 
@@ -204,7 +204,7 @@ class BatchHandler(BatchBase):
     async def _read_change(
         self, row: dict[str, Any], link: Link, n: int, results: dict[int, RowResult]
     ) -> dict[str, Any] | None:
-        wish = {name: value for name, value in row.items() if name not in ("slug", "domain", "version")}
+        wish = {name: value for name, value in row.items() if name not in _WHICH}
         reading = read_change(wish, link, self.services.catalog.check_target)
         self.judge_change(reading, link)
         self.judge_password(reading)
@@ -293,9 +293,6 @@ def _at_version(
         else:
             links.append((n, link))
     return links
-
-
-_WHICH = ("slug", "domain", "version")
 
 
 def _refusal(errors: list[FieldError]) -> RowResult:

@@ -29,7 +29,17 @@ from app.links import (
     When,
 )
 
-__all__ = ["RuleWish", "Rules", "VariantWish", "Variants", "branch_faults", "read_rule", "show_rule", "show_variant"]
+__all__ = [
+    "RuleWish",
+    "Rules",
+    "VariantWish",
+    "Variants",
+    "branch_faults",
+    "read_rule",
+    "read_target",
+    "show_rule",
+    "show_variant",
+]
 
 VALUES_MAX = 64
 Name = Annotated[str, Meta(min_length=1, max_length=64)]

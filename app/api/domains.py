@@ -36,7 +36,6 @@ from app.links import (
 
 __all__ = ["DomainHandler", "DomainsHandler"]
 
-
 NO_DOMAIN = "There is no such domain."
 SlugLength = Annotated[
     int, Meta(ge=5, le=32, description="Characters of a slug that is made; a chosen one is free.", examples=[7])
@@ -92,9 +91,10 @@ class DomainView(msgspec.Struct, kw_only=True):
 
 
 class DomainList(msgspec.Struct):
-    """All further domains by name; the default one is not among them."""
+    """All further domains by name, and the default one, which is not among them."""
 
     items: list[DomainView]
+    default: Annotated[DomainView | None, Meta(description="Null for a key of another domain.")]
 
 
 class DomainsHandler(Handler):
@@ -129,11 +129,12 @@ class DomainsHandler(Handler):
 
     @operation({200: Answer(DomainList)})
     async def get(self) -> None:
-        """List all further domains."""
-        domains = await self.services.domains.store.list()
+        """List all further domains, and the default one."""
+        store = self.services.domains.store
         bound = self.caller.bounds.domain
-        seen = [domain for domain in domains if bound is None or domain.name == bound]
-        self.answer(DomainList([_view(domain, domain.name) for domain in seen]))
+        seen = [_view(domain, domain.name) for domain in await store.list() if bound in (None, domain.name)]
+        default = await store.get("") if bound in (None, "") else None
+        self.answer(DomainList(seen, None if default is None else _view(default, _default_name(self))))
 
 
 class DomainHandler(Handler):
@@ -204,8 +205,7 @@ class DomainHandler(Handler):
         if not is_removed:
             raise Problem(HTTPStatus.NOT_FOUND, NO_DOMAIN)
         await self.services.domains.refresh()
-        self.clear_header("Content-Type")
-        self.set_status(HTTPStatus.NO_CONTENT)
+        self.answer_nothing()
 
     async def _refuse_clashes(self, key: str) -> None:
         """Refuses to fold the slugs of a domain where that would take a link's; raises Problem."""

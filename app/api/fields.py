@@ -22,6 +22,7 @@ __all__ = [
     "ForwardPathField",
     "ForwardQueryField",
     "MomentField",
+    "MomentParameter",
     "NotesField",
     "PasswordField",
     "SlugField",
@@ -81,6 +82,9 @@ StateField = Annotated[
 ]
 CodeField = Annotated[int, shown("The status of the redirect.", 302, enum=list(REDIRECT_CODES), default=302)]
 MomentField = Annotated[datetime, shown("A time with its zone (RFC 3339).", format="date-time")]
+MomentParameter = Annotated[
+    datetime, shown("A time with its zone (RFC 3339).", "2030-01-01T00:00:00Z", format="date-time")
+]
 StartField = Annotated[
     datetime, shown("404 before this time, to the second.", "2030-01-01T00:00:00Z", format="date-time")
 ]

@@ -30,11 +30,11 @@ from app.api.headers import COOKIE
 from app.api.meter import charges_of_address, charges_of_caller, pay, too_many
 from app.api.operation import operation_of
 from app.api.parameters import NoQuery, read_query
-from app.api.problems import PROBLEM_MEDIA, FieldError, Problem, decode_body, decode_object, wrong_fields
+from app.api.problems import PROBLEM_MEDIA, FieldError, Problem, decode_body, decode_object, phrase_of, wrong_fields
 from app.api.repeats import Claim, Repeats, Said
 from app.api.services import Services
 from app.limits import Bucket, Rate
-from app.links import DomainError, Link, join_key, normalise_domain, split_key
+from app.links import DomainError, HasherBusyError, Link, join_key, normalise_domain, split_key
 from app.observe import (
     OFF,
     REQUEST_ID_FIELD,
@@ -141,8 +141,7 @@ class Handler(web.RequestHandler):
             raise Problem(HTTPStatus.FORBIDDEN, "Pages of this origin may not call: see BOLTLINK_CORS_ORIGINS.")
         for name, value in preflight_fields(self._methods()):
             self.set_header(name, value)
-        self.clear_header("Content-Type")
-        self.set_status(HTTPStatus.NO_CONTENT)
+        self.answer_nothing()
         self.finish()
 
     async def identify(self) -> None:
@@ -369,12 +368,9 @@ class Handler(web.RequestHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Only what is our fault, or a store's, is logged."""
-        if isinstance(value, Problem | web.HTTPError):
+        if isinstance(value, Problem | HasherBusyError | web.HTTPError):
             return
-        fields: dict[str, Any] = {
-            "path": self.request.path,
-            "reason": str(value),
-        }
+        fields = {"path": self.request.path, "reason": str(value)}
         if not isinstance(value, PyMongoError | RedisError):
             fields["exception"] = "".join(traceback.format_exception(typ, value, tb))
         get_logger().error("request failed", **fields)
@@ -394,7 +390,11 @@ def _problem_of(error: Any, status_code: int) -> Problem:
     if isinstance(error, PyMongoError | RedisError) and not isinstance(error, DuplicateKeyError):
         headers = {"Retry-After": str(RETRY_AFTER_S)}
         return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "A store does not answer right now.", headers=headers)
+    if isinstance(error, HasherBusyError):
+        headers = {"Retry-After": str(RETRY_AFTER_S)}
+        detail = "Too many passwords are being hashed right now."
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
     if isinstance(error, web.HTTPError):
         detail = "There is nothing here." if status_code == HTTPStatus.NOT_FOUND else error.reason or ""
-        return Problem(status_code, detail or HTTPStatus(status_code).phrase + ".")
+        return Problem(status_code, detail or phrase_of(status_code) + ".")
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "Something failed here; the log has it under this request id.")

@@ -73,7 +73,7 @@ def _header_parameter(name: str, says: str, example: str, **schema: Any) -> Json
 
 IF_MATCH = _header_parameter(
     "If-Match",
-    "Only if the link is at this version: an `ETag`, or `*`.",
+    "Only if it is at this version: an `ETag`, or `*`.",
     "*",
     pattern='^(?:[*]|(?:W/)?"[0-9]{1,18}")$',
 )

@@ -16,10 +16,10 @@ from app.accounts import ApiKey, Scope, make_key
 from app.api.fields import MomentField, moment_fault, shown
 from app.api.handler import Handler
 from app.api.operation import Answer, operation
+from app.api.parameters import CURSOR, PAGE_DEFAULT, page_limit, wrong_cursor
 from app.api.problems import FieldError, Problem, wrong_fields
 
 __all__ = ["KeyHandler", "KeysHandler"]
-
 
 _NARROWED = "Narrows all rights to links "
 
@@ -73,8 +73,8 @@ class KeyPage(msgspec.Struct):
 class KeyQuery(msgspec.Struct):
     """Which page."""
 
-    limit: Annotated[int, Meta(ge=1, le=500, description="How many on a page.")] = 50
-    cursor: Annotated[str, Meta(max_length=64, description="A `next_cursor`: the page that follows.")] = ""
+    limit: Annotated[int, page_limit()] = PAGE_DEFAULT
+    cursor: Annotated[str, Meta(max_length=64, description=CURSOR)] = ""
 
 
 class KeysHandler(Handler):
@@ -87,16 +87,18 @@ class KeysHandler(Handler):
         Nobody can make one that outlives their own. One with `admin` cannot be narrowed.
         """
         wish = self.decode(NewKey)
-        rights = self._rights(wish)
+        rights = await self._rights(wish)
         key = make_key(self.services.token)
         stored = await self.services.keys.add(key, wish.name, self.author, **rights)
         self.set_header("Location", f"/api/v1/keys/{stored.id}")
         self.answer(FreshKey(**_view(stored), key=key), HTTPStatus.CREATED)
 
-    def _rights(self, wish: NewKey) -> dict[str, Any]:
+    async def _rights(self, wish: NewKey) -> dict[str, Any]:
         """What a wish gives a key, as it is stored; raises Problem."""
         errors = []
         domain = None if wish.domain is None else self.domain_named(wish.domain)
+        if domain and not await self.services.domains.knows(domain):
+            errors.append(FieldError("domain", "is no domain of this instance"))
         is_narrow = domain is not None or wish.tag or wish.own
         if Scope.ADMIN in wish.scopes and is_narrow:
             errors.append(FieldError("scopes", "must not hold admin in a key that is narrowed"))
@@ -120,7 +122,7 @@ class KeysHandler(Handler):
         try:
             found, following = await self.services.keys.page(query.limit, query.cursor)
         except LookupError as error:
-            raise wrong_fields([FieldError("cursor", "must be a next_cursor as it was given")]) from error
+            raise wrong_cursor() from error
         self.answer(KeyPage([KeyView(**_view(key)) for key in found], following))
 
 
@@ -135,8 +137,7 @@ class KeyHandler(Handler):
         """
         if not await self.services.keys.revoke(digest, self.author):
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such key.")
-        self.clear_header("Content-Type")
-        self.set_status(HTTPStatus.NO_CONTENT)
+        self.answer_nothing()
 
 
 def _view(key: ApiKey) -> dict[str, Any]:

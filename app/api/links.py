@@ -5,7 +5,6 @@ In: bodies as `app.api.wishes` reads them. Out: links as `LinkView`. May import:
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -22,26 +21,36 @@ from app.api.notes import tell_changed, tell_created, tell_deleted, tell_restore
 from app.api.operation import Answer, operation
 from app.api.parameters import LinkQuery
 from app.api.problems import FieldError, Problem, wrong_fields
+from app.api.versions import wanted_version
 from app.api.wishes import LinkChange, NewLink, Reading, read_change, read_link
 from app.links import (
     COUNT_MAX,
     Existing,
-    HasherBusyError,
     Link,
     LinkState,
     ListingError,
     NotKeptError,
     SlugTakenError,
     join_key,
+    short_url,
 )
 
-__all__ = ["LinkBase", "LinkHandler", "LinkView", "LinksHandler", "RestoreHandler", "view"]
+__all__ = [
+    "CHANGES_MAX",
+    "NO_LINK",
+    "UNDER_WAY",
+    "LinkBase",
+    "LinkHandler",
+    "LinkView",
+    "LinksHandler",
+    "RestoreHandler",
+    "view",
+]
 
 NO_LINK = "There is no such link."
 UNDER_WAY = "The first request with the same `Idempotency-Key` is under way."
+BUSY = "Others are changing this link right now."
 CHANGES_MAX = 4  # times that a change is tried while others change the same link
-INT64_MAX = 2**63 - 1  # MongoDB's widest whole number
-_ETAG = re.compile(r'(?:W/)?"(\d{1,19})"')
 
 
 class LinkView(msgspec.Struct, kw_only=True, gc=False):
@@ -86,7 +95,7 @@ def view(link: Link, public_url: str) -> LinkView:
     return LinkView(
         slug=link.slug,
         domain=link.domain,
-        short_url=short_url(link, public_url),
+        short_url=short_url(link.key, public_url),
         target=link.target,
         state=link.state,
         code=link.code,
@@ -107,18 +116,6 @@ def view(link: Link, public_url: str) -> LinkView:
         version=link.version,
         deleted_at=None if link.deleted is None else _time(link.deleted),
     )
-
-
-def short_url(link: Link, public_url: str) -> str:
-    """Where a link is followed; a further domain is reached by the scheme and port of the default one."""
-    if not link.domain:
-        return f"{public_url}/{link.slug}"
-    scheme, _, authority = public_url.partition("://")
-    port = authority.rpartition("]")[2].partition(":")[2]
-    return f"{scheme}://{link.domain}{f':{port}' if port else ''}/{link.slug}"
-
-
-BUSY = "Others are changing the same link all the time."
 
 
 class LinkBase(Handler):
@@ -147,15 +144,10 @@ class LinkBase(Handler):
         reading.errors += (FieldError(field, message) for field, message in faults)
 
     async def hash_password(self, password: str | UnsetType | None) -> dict[str, Any]:
-        """What to store of a password, if anything is to change."""
+        """What to store of a password, if anything is to change; raises HasherBusyError."""
         if password is UNSET or password is None:
             return {} if password is UNSET else {"password_hash": None}
-        try:
-            return {"password_hash": await self.services.hasher.hash(password)}
-        except HasherBusyError as error:
-            headers = {"Retry-After": "2"}
-            detail = "Too many passwords are being hashed right now."
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers) from error
+        return {"password_hash": await self.services.hasher.hash(password)}
 
     def draft_of(self, reading: Reading, password: dict[str, Any], row: int = 0) -> Link:
         """A draft of what was read without errors; `row`: its number in the request, `password`: of `hash_password`."""
@@ -249,7 +241,7 @@ class LinkHandler(LinkBase):
         Fields that are left out stay. Every process has heard of the change before it is answered.
         """
         key = self.key_of(slug, self.query(LinkQuery).domain)
-        version = self._wanted_version()
+        version = wanted_version(self.request.headers.get("If-Match"))
         wish = self.decode_object()
         password: dict[str, Any] | None = None
         for _ in range(CHANGES_MAX):
@@ -269,7 +261,7 @@ class LinkHandler(LinkBase):
                 self.set_header("ETag", f'"{changed.version}"')
                 self.answer(view(changed, self.services.settings.public_url))
                 return
-        raise Problem(HTTPStatus.CONFLICT, "Others are changing this link right now.")
+        raise Problem(HTTPStatus.CONFLICT, BUSY)
 
     @operation({204: Answer()}, query=LinkQuery, refuses={404: NO_LINK, 409: BUSY}, is_conditional=True)
     async def delete(self, slug: str) -> None:
@@ -279,26 +271,16 @@ class LinkHandler(LinkBase):
         its slug.
         """
         key = self.key_of(slug, self.query(LinkQuery).domain)
-        version = self._wanted_version()
+        version = wanted_version(self.request.headers.get("If-Match"))
         tell = tell_deleted(self.services.audit, self.author)
         for _ in range(CHANGES_MAX):
             link = await self.find_link(key)
             if version not in (None, link.version):
                 raise _outdated(link)
             if await self.services.catalog.delete(link.key, version=link.version, tell=tell) is not None:
-                self.clear_header("Content-Type")
-                self.set_status(HTTPStatus.NO_CONTENT)
+                self.answer_nothing()
                 return
-        raise Problem(HTTPStatus.CONFLICT, "Others are changing this link right now.")
-
-    def _wanted_version(self) -> int | None:
-        text = self.request.headers.get("If-Match", "*").strip()
-        if text == "*":
-            return None
-        match = _ETAG.fullmatch(text)
-        if match is None or int(match[1]) > INT64_MAX:
-            raise Problem(HTTPStatus.BAD_REQUEST, 'If-Match must be "*" or one ETag such as "1700000000000".')
-        return int(match[1])
+        raise Problem(HTTPStatus.CONFLICT, BUSY)
 
 
 class RestoreHandler(LinkBase):

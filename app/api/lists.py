@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Meta
 
 from app.accounts import Bounds
-from app.api.fields import moment_fault, shown
-from app.api.parameters import DomainName
+from app.api.fields import MomentParameter, moment_fault, shown
+from app.api.parameters import CURSOR, PAGE_DEFAULT, page_limit, wrong_cursor
 from app.api.problems import FieldError, wrong_fields
 from app.links import (
     ORDERS,
@@ -32,17 +32,14 @@ from app.links import (
 
 __all__ = ["ListQuery", "make_cursor", "read_cursor", "read_listing"]
 
-PAGE_DEFAULT = 50
-PAGE_MAX = 500
 _TIMES = ("created_from", "created_to", "expires_from", "expires_to")
-_Moment = Annotated[datetime, shown("A time with its zone (RFC 3339).", "2030-01-01T00:00:00Z", format="date-time")]
 
 
 class ListQuery(msgspec.Struct):
     """Which links, and in what order; what can be combined is said by `sort`."""
 
-    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX, description="How many on a page.")] = PAGE_DEFAULT
-    cursor: Annotated[str, Meta(description="A `next_cursor`: the page that follows.")] = ""
+    limit: Annotated[int, page_limit()] = PAGE_DEFAULT
+    cursor: Annotated[str, Meta(description=CURSOR)] = ""
     count: Annotated[bool, Meta(description="Whether to say how many there are in all.")] = False
     q: Annotated[str, Meta(description="Whole words of the slug, the target, the title or the notes.")] = ""
     prefix: Annotated[
@@ -50,20 +47,32 @@ class ListQuery(msgspec.Struct):
     ] = ""
     tag: Annotated[str, Meta(description="Only links with this tag.", examples=["rfc"])] = ""
     owner: Annotated[str, Meta(description="Only links of this owner.")] = ""
-    domain: DomainName | None = None
+    domain: (
+        Annotated[
+            str,
+            Meta(
+                description="Only links of this domain; empty: of the default one. Left out: of all, or with `prefix` "
+                "of the default one.",
+                max_length=253,
+                examples=["go.example.com"],
+            ),
+        ]
+        | None
+    ) = None
     state: Annotated[
         LinkState | None, Meta(description="Only links in this state; left out: all that are not deleted.")
     ] = None
-    created_from: _Moment | None = None
-    created_to: _Moment | None = None
-    expires_from: _Moment | None = None
-    expires_to: _Moment | None = None
+    created_from: MomentParameter | None = None
+    created_to: MomentParameter | None = None
+    expires_from: MomentParameter | None = None
+    expires_to: MomentParameter | None = None
     sort: Annotated[
         str,
         shown(
-            "The order, by default `-created`. `created` goes with `q`, `owner`, `tag`, `domain`, `state`, "
-            "`created_from`, `created_to`; `clicks` with `owner`, `tag`, `domain`, `state`; `expires` with these and "
-            "`expires_from`, `expires_to`; `slug` with `domain`, `prefix`; `-deleted` with `state=deleted`.",
+            "The order, by default `-created`; with `prefix` `slug`, with `state=deleted` `-deleted`. `created` goes "
+            "with `q`, `owner`, `tag`, `domain`, `state`, `created_from`, `created_to`; `clicks` with `owner`, `tag`, "
+            "`domain`, `state`; `expires` with these and `expires_from`, `expires_to`; `slug` with `domain`, `prefix`; "
+            "`-deleted` with `state=deleted` alone.",
             enum=["", *ORDERS],
         ),
     ] = ""
@@ -114,7 +123,7 @@ def read_cursor(text: str) -> Place | None:
         decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         return msgspec.json.decode(decoded, type=Place)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
-        raise wrong_fields([FieldError("cursor", "must be a next_cursor as it was given")]) from None
+        raise wrong_cursor() from None
 
 
 def _time_faults(query: ListQuery) -> Iterator[FieldError]:

@@ -33,7 +33,7 @@ def tell_created(audit: AuditLog, author: Author) -> Callable[[Link], Note]:
     def tell(link: Link) -> Note:
         given = msgspec.to_builtins(link).items()  # without what is as by default
         new = {_NAMES[name]: _shown(name, value) for name, value in given if name in _NAMES}
-        return audit.note(author, "link.create", f"link:{link.key}", new=new, link=link.link)
+        return audit.note(author, "link.create", f"link:{link.key}", new=new, link=link)
 
     return tell
 
@@ -44,7 +44,7 @@ def tell_changed(audit: AuditLog, author: Author, before: Link, names: Iterable[
     def tell(link: Link) -> Note:
         changed = [name for name in names if getattr(before, name) != getattr(link, name)]
         old, new = ({_NAMES[name]: _shown(name, getattr(one, name)) for name in changed} for one in (before, link))
-        return audit.note(author, "link.update", f"link:{link.key}", old=old, new=new, link=link.link)
+        return audit.note(author, "link.update", f"link:{link.key}", old=old, new=new, link=link)
 
     return tell
 
@@ -54,7 +54,7 @@ def tell_renamed(audit: AuditLog, author: Author) -> Callable[[str, Link], Note]
 
     def tell(old_key: str, link: Link) -> Note:
         old, new = {"slug": split_key(old_key)[1]}, {"slug": link.slug}
-        return audit.note(author, "link.update", f"link:{link.key}", old=old, new=new, link=link.link)
+        return audit.note(author, "link.update", f"link:{link.key}", old=old, new=new, link=link)
 
     return tell
 
@@ -63,7 +63,7 @@ def tell_deleted(audit: AuditLog, author: Author) -> Callable[[Link], Note]:
     """Tells of a link that is no more."""
 
     def tell(link: Link) -> Note:
-        return audit.note(author, "link.delete", f"link:{link.key}", old={"target": link.target}, link=link.link)
+        return audit.note(author, "link.delete", f"link:{link.key}", old={"target": link.target}, link=link)
 
     return tell
 
@@ -72,7 +72,7 @@ def tell_restored(audit: AuditLog, author: Author) -> Callable[[Link], Note]:
     """Tells of a link that is back."""
 
     def tell(link: Link) -> Note:
-        return audit.note(author, "link.restore", f"link:{link.key}", new={"target": link.target}, link=link.link)
+        return audit.note(author, "link.restore", f"link:{link.key}", new={"target": link.target}, link=link)
 
     return tell
 

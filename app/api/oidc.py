@@ -130,10 +130,8 @@ class OidcHandler(_OidcBase):
             raise too_many("Too many have begun to sign in from this address.", error.grant) from error
         except ProviderError as error:
             raise self.away(error) from error
-        name = cookie_of(begun.state)
-        self.set_cookie(
-            *(name, begun.secret), path=PATH, max_age=FLOW_S, httponly=True, secure=self.is_tls, samesite="Lax"
-        )
+        name, secret = cookie_of(begun.state), begun.secret
+        self.set_cookie(name, secret, path=PATH, max_age=FLOW_S, httponly=True, secure=self.is_tls, samesite="Lax")
         self.leave_for(url)
 
 

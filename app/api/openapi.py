@@ -21,7 +21,7 @@ from typing import Any
 from app.api.headers import COOKIE, HEADERS, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, REQUEST_ID, header, header_ref
 from app.api.operation import Answer, Operation, operation_of
 from app.api.parameters import PATH_PARAMETERS
-from app.api.problems import PROBLEM_MEDIA, ProblemDocument
+from app.api.problems import PROBLEM_MEDIA, ProblemDocument, phrase_of
 from app.api.schemas import METHODS, Json, Routes, Schemas
 
 __all__ = ["make_document"]
@@ -29,15 +29,15 @@ __all__ = ["make_document"]
 OPEN = "open"
 ABOUT = """Links are made, changed and counted here; `GET /{slug}` itself follows one.
 
-Every call of `/api/v1` needs a key, `Authorization: Bearer KEY`, or the cookie of a session. Errors are
-`application/problem+json` (RFC 9457) and name every wrong field at once. Unknown fields and parameters are refused.
-Each answer carries `X-Request-Id`."""
+Every call of `/api/v1` but for this description and signing in needs a key, `Authorization: Bearer KEY`, or the cookie
+of a session. Errors are `application/problem+json` (RFC 9457) and name every wrong field at once. Unknown fields and
+parameters are refused. Each answer carries `X-Request-Id`."""
 #: What follows from a declaration: status -> when.
 REFUSALS = {
     400: "The request cannot be understood: the body is no JSON object, or a header field is wrong.",
     401: "No key, or one that is unknown, revoked or expired.",
     403: "The key lacks the right, or a page of an origin that may not call.",
-    412: "The link is at another version than `If-Match` says.",
+    412: "It is at another version than `If-Match` says.",
     413: "The body is too long.",
     415: "The body is declared as something else than JSON.",
     422: "Fields or parameters that cannot be used, each with its reason.",
@@ -147,7 +147,7 @@ def _answer(status: int, answer: Answer, method: str, has_rate: bool, schemas: S
     if method == "get" and status == HTTPStatus.OK and "text/event-stream" not in answer.media:
         names.append("ETag")
     found: Json = {
-        "description": answer.says or HTTPStatus(status).phrase,
+        "description": answer.says or phrase_of(status),
         "headers": {name: header_ref(name) for name in sorted(set(names))},
     }
     content: Json = {}
@@ -159,7 +159,7 @@ def _answer(status: int, answer: Answer, method: str, has_rate: bool, schemas: S
 
 
 def _problem(status: int, says: str, schemas: Schemas) -> Json:
-    phrase = HTTPStatus(status).phrase
+    phrase = phrase_of(status)
     example = schemas.example(ProblemDocument, required_only=status != HTTPStatus.UNPROCESSABLE_ENTITY)
     names = ["X-Request-Id", *_FIELDS_OF.get(status, ())]
     return {

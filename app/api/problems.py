@@ -6,6 +6,7 @@ traceback. May import: msgspec.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from http import HTTPStatus
@@ -26,6 +27,7 @@ __all__ = [
     "explain",
     "field_errors",
     "fields_of",
+    "phrase_of",
     "wrong_fields",
 ]
 
@@ -34,6 +36,10 @@ ERRORS_MAX = 100  # of one problem: a body of 1 MiB may hold 100,000 wrong field
 LOOKS_MAX = 300  # values of one body that are looked at one by one: 5 ms
 NAME_MAX = 200  # characters of a name that somebody made up
 PROBLEM_MEDIA = "application/problem+json"
+_PHRASES = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Unprocessable Content",
+}
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -52,6 +58,11 @@ class ProblemDocument(msgspec.Struct, kw_only=True):
     detail: str
     request_id: Annotated[str, Meta(description="Its id in the log.", examples=["5f2c9a0b7d31e846"])]
     errors: Annotated[list[FieldError], Meta(description="Every wrong field or parameter.")] | UnsetType = UNSET
+
+
+def phrase_of(status: int) -> str:
+    """What RFC 9110 calls a status; Python does so from 3.13 on."""
+    return _PHRASES.get(HTTPStatus(status)) or HTTPStatus(status).phrase
 
 
 class Problem(Exception):  # noqa: N818  the RFC's own word
@@ -73,7 +84,7 @@ class Problem(Exception):  # noqa: N818  the RFC's own word
     def document(self, request_id: str) -> ProblemDocument:
         """The body."""
         return ProblemDocument(
-            title=self.status.phrase,
+            title=phrase_of(self.status),
             status=int(self.status),
             detail=self.detail,
             request_id=request_id,
@@ -119,7 +130,7 @@ def field_errors(data: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[Fi
 
 @cache
 def fields_of(kind: type[msgspec.Struct]) -> Mapping[str, FieldInfo]:
-    """The fields of a kind of bodies by name; msgspec takes 0.8 ms to tell them."""
+    """The fields of a kind by name. Kept: msgspec reads them out of annotations, 20 µs of a query, 0.8 ms of a body."""
     return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
@@ -175,13 +186,41 @@ def _parts(kind: Any) -> Iterator[Any]:
             yield from _parts(part)
 
 
+_TOO_MUCH = re.compile(r"Expected `(\w+)`( of length)? (>=|<=) ([\d.e+-]+)")
+_WRONG_TYPE = re.compile(r"Expected `([\w |]+)`, got `(\w+)`")
+_TYPES = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "an array",
+    "datetime": "a time as a string",
+}
+
+
 def explain(error: Exception, kind: Any) -> str:
     """What is wrong with a value of `kind`; of a choice, what may be chosen."""
     message = str(error)
     choices = _choices(kind)
     if choices and message.startswith("Invalid enum value") and " - at " not in message:
         return "must be one of " + ", ".join(choices)
-    return message.replace(" - at `$", " at `")
+    if message == "Invalid RFC3339 encoded datetime":
+        return "must be a time with its zone, such as 2030-01-01T00:00:00Z"
+    return _in_words(message.replace(" - at `$", " at `"))
+
+
+def _in_words(message: str) -> str:
+    """What msgspec says, in the words of JSON: "Expected `str` of length <= 9" is no sentence to everybody."""
+    if match := _TOO_MUCH.fullmatch(message):
+        kind, length, sign, bound = match.groups()
+        most = "at least" if sign == ">=" else "at most"
+        unit = "" if not length else " characters long" if kind == "str" else " of them"
+        return f"must be {most} {bound}{unit}"
+    if match := _WRONG_TYPE.fullmatch(message):
+        wanted = " or ".join(_TYPES.get(name, name) for name in match[1].split(" | "))
+        return f"must be {wanted}, not {_TYPES.get(match[2], match[2])}"
+    return message
 
 
 def _choices(kind: Any) -> list[str]:

@@ -1,19 +1,23 @@
-"""What handlers work with. May import: accounts, feed, limits, links, observe, redirect,
-settings, stores."""
+"""What handlers work with. May import: every room that `app.main` makes one of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, SignOn, Tries, UserBook
+from app.dashboard import Assets
 from app.feed import Hub
+from app.jobs import JobQueue
 from app.limits import Limiter, Quota
 from app.links import Catalog, DomainWatch, LinkStore, PasswordHasher
 from app.observe import Health
+from app.outbound import Fetcher
 from app.redirect import Hosts
 from app.settings import Settings
 from app.stores import Database
+from app.webhooks import WebhookStore
 
 __all__ = ["Services"]
 
@@ -40,5 +44,12 @@ class Services:
     limiter: Limiter
     quota: Quota
     health: Health
+    dashboard: Assets
+    jobs: JobQueue
+    ring: Callable[[], Awaitable[None]]
+    webhooks: WebhookStore
+    receivers: Fetcher
     now_s: Callable[[], float]
+    token_bytes: Callable[[int], bytes]
     token: Callable[[int], str]
+    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)  # of QR codes: one at a time

@@ -156,7 +156,7 @@ class LinkStatsHandler(_StatsHandler):
         if not found:
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such link.")
         key, link = next((key, found[key]) for key in self.spellings(key) if key in found)
-        note = self.services.audit.note(self.author, "link.erase", f"link:{key}", link=link.link)
+        note = self.services.audit.note(self.author, "link.erase", f"link:{key}", link=link)
         await self.services.audit.add(note)
         try:
             is_complete = await erase(self.services.database, link.link, now_s=self.services.now_s)
@@ -164,8 +164,7 @@ class LinkStatsHandler(_StatsHandler):
             headers = {"Retry-After": str(RETRY_AFTER_S)}
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Others write these statistics.", headers=headers) from error
         if is_complete:
-            self.clear_header("Content-Type")
-            self.set_status(HTTPStatus.NO_CONTENT)
+            self.answer_nothing()
             return
         pending = "Erased; clicks of today that a node has not counted yet may still come."
         self.answer(Erased(pending), HTTPStatus.ACCEPTED)

@@ -15,12 +15,15 @@ from app.api.handler import Handler
 from app.api.operation import Answer, operation
 from app.api.problems import Problem
 from app.links import PLAIN_OPTIONS, DomainOptions
+from app.redirect import PAGE_STYLE
 
-__all__ = ["HealthHandler", "NotFoundHandler", "ReadyHandler", "RobotsHandler", "RootHandler"]
+__all__ = ["HealthHandler", "NotFoundHandler", "PublicHandler", "ReadyHandler", "RobotsHandler", "RootHandler"]
 
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+_PAGE = f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<style>{PAGE_STYLE}</style>
 <title>BoltLink</title><h1>BoltLink</h1><p>A URL shortener runs here. The API is at <code>/api/v1</code>,
-its description at <a href="/docs">/docs</a>.</p></html>
+its description at <a href="/docs">/docs</a>,
+the dashboard at <a href="/dashboard">/dashboard</a>.</p></html>
 """
 
 

@@ -16,6 +16,7 @@ from msgspec import Meta
 from app.api.fields import shown
 from app.api.handler import Handler
 from app.api.operation import Answer, operation
+from app.api.parameters import CURSOR, PAGE_DEFAULT, page_limit
 from app.api.problems import FieldError, Problem
 from app.links import TAGS_COUNT_MAX, TagBusyError, Tags, TagTakenError
 
@@ -44,8 +45,8 @@ class TagPage(msgspec.Struct):
 class TagsQuery(msgspec.Struct):
     """Which part of all tags."""
 
-    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX, description="How many on a page.")] = 50
-    cursor: Annotated[str, Meta(description="A `next_cursor`: the page that follows.")] = ""
+    limit: Annotated[int, page_limit(PAGE_MAX)] = PAGE_DEFAULT
+    cursor: Annotated[str, Meta(description=CURSOR)] = ""
 
 
 class TagChange(msgspec.Struct, forbid_unknown_fields=True):

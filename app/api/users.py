@@ -11,12 +11,12 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.accounts import LastAdminError, Role, User, UserError
+from app.accounts import EmailTakenError, LastAdminError, Role, User, UserError
 from app.api.fields import MomentField, shown
 from app.api.handler import Handler
 from app.api.operation import Answer, operation
+from app.api.parameters import CURSOR, PAGE_DEFAULT, page_limit, wrong_cursor
 from app.api.problems import FieldError, Problem, wrong_fields
-from app.links import HasherBusyError
 
 __all__ = [
     "NewPassword",
@@ -73,8 +73,8 @@ class UserPage(msgspec.Struct):
 class PageQuery(msgspec.Struct):
     """Which page."""
 
-    limit: Annotated[int, Meta(ge=1, le=500, description="How many on a page.")] = 50
-    cursor: Annotated[str, Meta(max_length=1500, description="A `next_cursor`: the page that follows.")] = ""
+    limit: Annotated[int, page_limit()] = PAGE_DEFAULT
+    cursor: Annotated[str, Meta(max_length=1500, description=CURSOR)] = ""
 
 
 class UserQuery(PageQuery):
@@ -210,16 +210,13 @@ async def judged(work: Awaitable[T]) -> T:
     """What `work` gives; what is wrong with a user becomes a Problem."""
     try:
         return await work
-    except UserError as error:
+    except EmailTakenError as error:
         errors = [FieldError(error.field, str(error))]
-        if "another" in str(error):
-            raise Problem(HTTPStatus.CONFLICT, "The e-mail belongs to another user.", errors) from error
-        raise wrong_fields(errors) from error
+        raise Problem(HTTPStatus.CONFLICT, "The e-mail belongs to another user.", errors) from error
+    except UserError as error:
+        raise wrong_fields([FieldError(error.field, str(error))]) from error
     except LastAdminError as error:
         raise Problem(HTTPStatus.CONFLICT, LAST) from error
-    except HasherBusyError as error:
-        detail = "Too many passwords are being hashed right now."
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "2"}) from error
 
 
 def user_view(user: User) -> UserView:
@@ -239,4 +236,4 @@ def _read_cursor(text: str) -> str:
     try:
         return base64.b64decode(text, b"-_", validate=True).decode()
     except ValueError:
-        raise wrong_fields([FieldError("cursor", "must be a next_cursor as it was given")]) from None
+        raise wrong_cursor() from None

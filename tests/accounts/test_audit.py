@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 
 from app.accounts import AUDIT, INDEXES, SYSTEM, WHATS, AuditLog, AuditSearch, Author, time_of
 from app.links import INDEXES as LINK_INDEXES
-from app.links import LINKS, Link, LinkStore
+from app.links import LINKS, Link, LinkStore, StoredLink
 from app.stores import Session, Shape, make_schema, transact
 from tests.conftest import Stores
 
@@ -51,7 +51,8 @@ async def fill(log: AuditLog, clock: Clock, rows: int) -> None:
     for number in range(rows):
         clock.now = NOW_S + number
         what = ("link.create", "link.update", "link.delete")[number % 3]
-        await log.add(log.note((BEN, EVE)[number % 2], what, f"link:/s{number % 7}", link=number % 7))
+        link = StoredLink(link=number % 7, target="", version=1)
+        await log.add(log.note((BEN, EVE)[number % 2], what, f"link:/s{number % 7}", link=link))
 
 
 def test_entries_come_newest_first_page_by_page(with_stores: With) -> None:

@@ -15,13 +15,19 @@ from tornado.netutil import bind_sockets
 from app.accounts import INDEXES as ACCOUNT_INDEXES
 from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, Tries, UserBook, make_sign_on
 from app.api import Services, make_application
+from app.dashboard import Assets
 from app.feed import Hub
+from app.jobs import INDEXES as JOB_INDEXES
+from app.jobs import JobQueue, ring
 from app.limits import Buckets, Limiter, Quota
 from app.links import INDEXES, LINKS, Catalog, DomainStore, DomainWatch, LinkCache, LinkStore, PasswordHasher
 from app.observe import Health
 from app.redirect import Hosts
 from app.settings import Settings
 from app.stores import Breaker, Database, Shape, make_schema
+from app.titles import Asking
+from app.webhooks import INDEXES as WEBHOOK_INDEXES
+from app.webhooks import WebhookStore, make_fetcher
 from tests import fetch
 from tests.conftest import Stores
 
@@ -47,18 +53,22 @@ class Service:
         assert answer.status_code == 201, answer.text
 
 
-def make_services(stores: Stores, database: Database | None = None, **settings: str) -> Services:
+def make_services(
+    stores: Stores, database: Database | None = None, hasher: PasswordHasher | None = None, /, **settings: str
+) -> Services:
     """What handlers work with, over real stores, or over another database."""
     limiter = Limiter(stores.redis, Breaker("limits", time.monotonic), Buckets(time.monotonic))
     database = database if database is not None else stores.database
     read = Settings.from_environ({"BOLTLINK_BASE_URL": PUBLIC_URL, **settings})
     audit = AuditLog(database, now_s=time.time, token_bytes=secrets.token_bytes)
-    links = LinkStore(database, kept_s=read.deleted_kept, write_notes=audit.write)
+    jobs = JobQueue(database, kept_s=read.jobs_kept)
+    write_notes = Asking(jobs, audit.write).write if read.titles == "on" else audit.write
+    links = LinkStore(database, kept_s=read.deleted_kept, write_notes=write_notes)
     health = Health(lambda: {"program": "web_0"})
     health.is_serving = True
     health.add("redis", stores.redis.ping)
     health.add("mongodb", lambda: database.command("ping"))
-    hasher = PasswordHasher(cost=4)
+    hasher = hasher or PasswordHasher(cost=4)
     users = UserBook(
         database,
         audit,
@@ -107,7 +117,13 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
         limiter=limiter,
         quota=Quota(limiter, time.monotonic),
         health=health,
+        dashboard=Assets(has_sign_on=read.oidc_issuer is not None),
+        jobs=jobs,
+        ring=lambda: ring(stores.redis),
+        webhooks=WebhookStore(database, audit, owner_max=read.webhooks_max),
+        receivers=make_fetcher(read),
         now_s=time.time,
+        token_bytes=secrets.token_bytes,
         token=secrets.token_urlsafe,
     )
 
@@ -115,7 +131,7 @@ def make_services(stores: Stores, database: Database | None = None, **settings: 
 @asynccontextmanager
 async def serve(stores: Stores, services: Services | None = None, **settings: str) -> AsyncIterator[Service]:
     """An API with its indexes and the admin key; the client sends the key by default."""
-    await make_schema(stores.database, Shape({LINKS: INDEXES, **ACCOUNT_INDEXES}))
+    await make_schema(stores.database, Shape({LINKS: INDEXES, **ACCOUNT_INDEXES, **JOB_INDEXES, **WEBHOOK_INDEXES}))
     if services is None:
         services = make_services(stores, None, **settings)
         await services.keys.add(ADMIN_KEY, "admin")

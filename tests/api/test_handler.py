@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.links import PasswordHasher
 from app.stores import open_mongodb, replica_set_url
 from tests.api.service import ADMIN_KEY, With, make_services, serve
 from tests.conftest import Stores
@@ -83,6 +84,24 @@ def test_head_is_a_get_without_a_body(with_stores: With) -> None:
             assert "ETag" in answer.headers
 
     with_stores(scenario)
+
+
+def test_too_many_passwords_at_once_are_a_503_that_says_when_to_come_again(
+    with_stores: With, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario(stores: Stores) -> None:
+        services = make_services(stores, None, PasswordHasher(cost=4, waiting_max=0))
+        await services.keys.add(ADMIN_KEY, "admin")
+        async with serve(stores, services) as api:
+            user = {"email": "ada@example.com", "role": "viewer", "password": "correct horse"}
+            for path, wish in (("links", {"target": "https://example.com/", "password": "x"}), ("users", user)):
+                answer = await api.client.post(f"/api/v1/{path}", json=wish)
+                assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+                assert answer.json()["detail"] == "Too many passwords are being hashed right now."
+            assert (await api.client.get("/api/v1/links")).json()["items"] == []
+
+    with_stores(scenario)
+    assert "request failed" not in capsys.readouterr().out
 
 
 def test_mongodb_away_is_a_503_that_says_when_to_come_again(

@@ -56,6 +56,7 @@ def test_keys_are_listed_page_by_page(with_stores: With) -> None:
     [
         *({}, {"name": ""}, {"name": "x" * 101}, {"name": 5}, {"name": "x", "admin": True}),
         {"name": "x", "expires_at": "9999-12-31T23:59:59-01:00"},
+        {"name": "x", "domain": "none.example"},
     ],
 )
 def test_wrong_wish_for_a_key_is_refused(with_stores: With, wish: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.api.lists import PAGE_MAX
+from app.api.parameters import PAGE_MAX
 from app.links import CHANNEL, LINKS, LinkCache
 from tests.api.service import PUBLIC_URL, With, serve
 from tests.conftest import Stores

@@ -33,8 +33,9 @@ def test_a_key_of_one_domain_is_not_told_which_others_there_are(with_stores: Wit
                 assert (await api.client.post("/api/v1/domains", json={"name": name})).status_code == 201
             wish = {"name": "go", "scopes": ["links:write"], "domain": "go.example"}
             headers = {"Authorization": f"Bearer {(await api.client.post('/api/v1/keys', json=wish)).json()['key']}"}
-            seen = (await api.client.get("/api/v1/domains", headers=headers)).json()["items"]
-            assert [domain["name"] for domain in seen] == ["go.example"]
+            seen = (await api.client.get("/api/v1/domains", headers=headers)).json()
+            assert [domain["name"] for domain in seen["items"]] == ["go.example"]
+            assert seen["default"] is None
 
             async def told(domain: str) -> list[Any]:
                 body = {"target": "https://a.example/", "domain": domain}

@@ -38,7 +38,7 @@ def test_every_wrong_parameter_is_named_at_once() -> None:
         read_query({"count": [b"10"], "from": [b"\xff"], "x" * 99: [b""], "y": [b""]}, Wanted, is_strict=True)
     assert caught.value.status == 422
     assert {error.field: error.message for error in caught.value.errors} == {
-        "count": "Expected `int` <= 9",
+        "count": "must be at most 9",
         "from": "is not UTF-8",
         "x" * 64 + "…": "is no parameter here",
         "y": "is no parameter here",

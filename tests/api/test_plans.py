@@ -6,6 +6,7 @@ each operation did; the links are many beside what is asked for, so that a scan 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tornado import web
@@ -13,21 +14,31 @@ from tornado import web
 from app.accounts import USERS
 from app.api import INDEXES, ROUTES
 from app.api.handler import Handler
+from app.jobs import JOBS
 from app.links import LINKS, Link, LinkState
 from app.links.rows import to_row
+from app.webhooks import WEBHOOKS
 from tests.api.service import Service, With, serve
 from tests.conftest import Stores
 
 MANY = 3_000
 SPARE = 60  # documents that an operation may look at beyond what it returns or changes
-#: Collections that are read as a whole and are bounded: 1,000 domains, keys that people make, begun moves.
-SMALL = {"domains", "api_keys", "tag_moves", "checkpoints", "salts", "schema"}
+#: Collections that are read as a whole and are bounded: 1,000 domains or webhooks, keys that people make, begun moves.
+SMALL = {"domains", "api_keys", "tag_moves", "checkpoints", "salts", "schema", "webhooks", "webhooks_guard"}
 METHODS = ("get", "post", "put", "patch", "delete")
 SLUG = "/api/v1/links/{slug}"
 USER, USER_0 = "/api/v1/users/{user_id}", "/api/v1/users/" + "0" * 16
+HOOK, HOOK_0 = "/api/v1/webhooks/{webhook_id}", "/api/v1/webhooks/" + "0" * 16
 BATCH = [{"slug": "b1", "title": "T"}, {"slug": "b2", "title": "T"}]
 
 Call = tuple[str, str, Any]
+
+
+def delivery(number: int) -> str:
+    """The id of one of a hundred webhooks' deliveries."""
+    return f"{number:024x}-{number % 100:016x}"
+
+
 #: (method, path, body) of each route that is not open to everyone. Placeholders are as in the routes.
 CALLS: dict[tuple[str, str], list[Call]] = {
     ("GET", "/api/v1/links"): [
@@ -53,6 +64,7 @@ CALLS: dict[tuple[str, str], list[Call]] = {
     ("DELETE", SLUG): [("DELETE", "/api/v1/links/s6", None)],
     ("POST", SLUG + "/restore"): [("POST", "/api/v1/links/s6/restore", None)],
     ("GET", SLUG + "/history"): [("GET", "/api/v1/links/s5/history", None)],
+    ("GET", SLUG + "/qr"): [("GET", "/api/v1/links/s5/qr", None)],
     ("GET", SLUG + "/stats"): [("GET", "/api/v1/links/s5/stats", None)],
     ("DELETE", SLUG + "/stats"): [("DELETE", "/api/v1/links/s5/stats", None)],
     ("GET", "/api/v1/stats"): [("GET", "/api/v1/stats" + query, None) for query in ("", "?tag=rare", "?user=ann")],
@@ -79,6 +91,21 @@ CALLS: dict[tuple[str, str], list[Call]] = {
     ("DELETE", USER): [("DELETE", USER_0, None)],
     ("DELETE", USER + "/sessions"): [("DELETE", USER_0 + "/sessions", None)],
     ("DELETE", USER + "/totp"): [("DELETE", USER_0 + "/totp", None)],
+    ("GET", "/api/v1/webhooks"): [("GET", "/api/v1/webhooks?limit=5", None)],
+    ("POST", "/api/v1/webhooks"): [("POST", "/api/v1/webhooks", {"url": "https://hooks.example.com/"})],
+    ("GET", HOOK): [("GET", HOOK_0, None)],
+    ("PATCH", HOOK): [("PATCH", HOOK_0, {"tag": "rare"})],
+    ("POST", HOOK + "/secret"): [("POST", HOOK_0 + "/secret", None)],
+    ("POST", HOOK + "/test"): [("POST", HOOK_0 + "/test", None)],
+    ("GET", HOOK + "/deliveries"): [("GET", HOOK_0 + "/deliveries?limit=5", None)],
+    ("GET", HOOK + "/deliveries/{delivery_id}"): [("GET", f"{HOOK_0}/deliveries/{delivery(0)}", None)],
+    ("POST", HOOK + "/deliveries/{delivery_id}"): [("POST", f"{HOOK_0}/deliveries/{delivery(0)}", None)],
+    ("GET", "/api/v1/jobs"): [
+        ("GET", "/api/v1/jobs?limit=5" + query, None)
+        for query in ("", "&state=ready", f"&cursor=1700000100000.{delivery(100)}")
+    ],
+    ("POST", "/api/v1/jobs/{job_id}/retry"): [("POST", f"/api/v1/jobs/{delivery(2)}/retry", None)],
+    ("DELETE", HOOK): [("DELETE", HOOK_0, None)],
     ("GET", "/api/v1/audit"): [
         ("GET", "/api/v1/audit" + query, None) for query in ("", "?what=link.create", "?subject=link:/s5")
     ],
@@ -118,6 +145,37 @@ async def fill(stores: Stores) -> None:
     await stores.database[USERS].insert_many(
         [{"_id": f"{n + 1:016x}", "folded": u["email"], **u} for n, u in enumerate(users)]
     )
+    await stores.database[WEBHOOKS].insert_many([hook_of(n) for n in range(100)])
+    await stores.database[JOBS].insert_many([job_of(n) for n in range(MANY)])
+
+
+def hook_of(n: int) -> dict[str, Any]:
+    return {
+        "_id": f"{n:016x}",
+        "owner": f"o{n}",
+        "who": "key:x",
+        "url": "https://a.example/",
+        "created": n,
+        "version": 1,
+        "state": "active",
+        "secrets": [{"key": b"k", "until": None}],
+    }
+
+
+def job_of(n: int) -> dict[str, Any]:
+    begin = datetime(2023, 11, 14, tzinfo=UTC)
+    return {
+        "_id": delivery(n),
+        "kind": "webhook",
+        "lane": f"o{n % 100}/{n % 100:016x}",
+        "order": n,
+        "claim": 1,
+        "state": ("dead", "delayed")[n // 100 % 2],
+        "attempts": 12,
+        "due": begin + timedelta(seconds=n),
+        "created": begin,
+        "payload": {"webhook": f"{n % 100:016x}", "id": "0" * 24, "type": "link.created"},
+    }
 
 
 async def answer_all(api: Service) -> None:

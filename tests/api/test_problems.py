@@ -35,14 +35,14 @@ def test_every_wrong_field_is_named_however_deep() -> None:
     ]
     found = fields_of({"rules": rules, "tags": ["a", "", 5], "title": None, "nonsense": 1})
     assert found == {
-        "rules[0].target": "Expected `str`, got `int`",
+        "rules[0].target": "must be a string, not a whole number",
         "rules[0].when.device[0]": "must be one of desktop, mobile, tablet",
         "rules[0].when.color": "is unknown",
         "rules[1].when": "is required",
-        "rules[3]": "Expected `object`, got `str`",
-        "tags[1]": "Expected `str` of length >= 1",
-        "tags[2]": "Expected `str`, got `int`",
-        "title": "Expected `str`, got `null`",
+        "rules[3]": "must be an object, not a string",
+        "tags[1]": "must be at least 1 characters long",
+        "tags[2]": "must be a string, not a whole number",
+        "title": "must be a string, not null",
         "nonsense": "is unknown",
         "target": "is required",
     }

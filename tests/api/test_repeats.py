@@ -74,6 +74,17 @@ def test_a_key_belongs_to_one_request_of_one_caller(with_stores: With) -> None:
     with_stores(scenario)
 
 
+def test_what_is_kept_tells_nobody_without_the_key_what_was_asked(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            for key in ("k1", "k2"):
+                assert (await post(api, LINKS_PATH, {"target": TARGET, "password": "1234"}, key)).status_code == 201
+            rows = await stores.database[REPEATS].find().to_list()
+            assert len({row["digest"] for row in rows}) == 2, "whoever guesses the password could see that it is right"
+
+    with_stores(scenario)
+
+
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "é"])
 def test_what_is_no_key_is_refused(with_stores: With, key: str) -> None:
     async def scenario(stores: Stores) -> None:

@@ -20,12 +20,10 @@ from tests.conftest import Stores
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 #: Kinds of callers, in the order of the columns below. The last three have links:write and stats:read, narrowed.
 KINDS = ("nobody", "read", "write", "stats", "admin", "revoked", "expired", "domain", "tag", "own")
-READ, WRITE, STATS, ADMIN = (
-    "401 200 200 403 200 401 401",
-    "401 403 200 403 200 401 401",
-    "401 403 403 200 200 401 401",
-    "401 403 403 403 200 401 401",
-)
+READ = "401 200 200 403 200 401 401"
+WRITE = "401 403 200 403 200 401 401"
+STATS = "401 403 403 200 200 401 401"
+ADMIN = "401 403 403 403 200 401 401"
 PUBLIC = "200 200 200 200 200 200 200 200 200 200"
 SIGNED_IN = "401 401 401 401 401 401 401 401 401 401"  # a key is no session
 OFF = "404 404 404 404 404 404 404 404 404 404"  # nobody named an identity provider
@@ -37,6 +35,8 @@ EXPECTED = {
     "GET /ready": PUBLIC,
     "GET /robots.txt": PUBLIC,
     "GET /docs": PUBLIC,
+    "GET /dashboard": PUBLIC,
+    "GET /dashboard/{digest}/{file}": PUBLIC,
     "GET /api/v1/openapi.json": PUBLIC,
     "GET /api/v1/links": READ + " 200 200 200",
     "POST /api/v1/links": WRITE.replace("200", "201") + " 422 422 201",
@@ -47,6 +47,7 @@ EXPECTED = {
     "PATCH /api/v1/links/{slug}": WRITE + NONE_OF_THEIRS,
     "DELETE /api/v1/links/{slug}": WRITE.replace("200", "204") + NONE_OF_THEIRS,
     "POST /api/v1/links/{slug}/restore": WRITE.replace("200", "409") + NONE_OF_THEIRS,
+    "GET /api/v1/links/{slug}/qr": READ + NONE_OF_THEIRS,
     "GET /api/v1/links/{slug}/stats": STATS + NONE_OF_THEIRS,
     "DELETE /api/v1/links/{slug}/stats": ADMIN.replace("200", "404") + " 403 403 403",
     "GET /api/v1/links/{slug}/history": READ + NONE_OF_THEIRS,
@@ -79,10 +80,33 @@ EXPECTED = {
     "POST /api/v1/session/totp": SIGNED_IN,
     "POST /api/v1/session/totp/confirm": SIGNED_IN,
     "POST /api/v1/session/totp/delete": SIGNED_IN,
+    "GET /api/v1/webhooks": READ + " 200 200 200",
+    "POST /api/v1/webhooks": WRITE.replace("200", "201") + " 201 201 201",
+    "GET /api/v1/webhooks/{webhook_id}": READ.replace("200", "404") + NONE_OF_THEIRS,
+    "PATCH /api/v1/webhooks/{webhook_id}": WRITE.replace("200", "404") + NONE_OF_THEIRS,
+    "DELETE /api/v1/webhooks/{webhook_id}": WRITE.replace("200", "404") + NONE_OF_THEIRS,
+    "POST /api/v1/webhooks/{webhook_id}/secret": WRITE.replace("200", "404") + NONE_OF_THEIRS,
+    "POST /api/v1/webhooks/{webhook_id}/test": WRITE.replace("200", "404") + NONE_OF_THEIRS,
+    "GET /api/v1/webhooks/{webhook_id}/deliveries": READ.replace("200", "404") + NONE_OF_THEIRS,
+    "GET /api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}": READ.replace("200", "404") + NONE_OF_THEIRS,
+    "POST /api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}": WRITE.replace("200", "404") + NONE_OF_THEIRS,
+    "GET /api/v1/jobs": ADMIN + " 403 403 403",
+    "POST /api/v1/jobs/{job_id}/retry": ADMIN.replace("200", "404") + " 403 403 403",
     "GET /api/v1/audit": ADMIN + " 403 403 403",
 }
 #: What is in the place of each name in a path.
-NOBODYS = {"slug": "none", "tag": "none", "domain": "none.example", "key_id": "0" * 64, "user_id": "0" * 16}
+NOBODYS = {
+    "digest": "0" * 16,
+    "file": "main.js",
+    "slug": "none",
+    "tag": "none",
+    "domain": "none.example",
+    "key_id": "0" * 64,
+    "user_id": "0" * 16,
+    "webhook_id": "0" * 16,
+    "delivery_id": f"{'0' * 24}-{'0' * 16}",
+    "job_id": "none",
+}
 BODIES: dict[str, Any] = {
     "POST /api/v1/links": {"target": "https://a.example/"},
     "POST /api/v1/links/batch": {"links": [{"target": "https://a.example/"}]},
@@ -92,6 +116,8 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/domains": {"name": "127.0.0.1"},
     "PATCH /api/v1/domains/{domain}": {"robots": "disallow"},
     "PATCH /api/v1/tags/{tag}": {"name": "other"},
+    "POST /api/v1/webhooks": {"url": "https://hooks.example.com/"},
+    "PATCH /api/v1/webhooks/{webhook_id}": {"state": "disabled"},
     "POST /api/v1/keys": {"name": "made"},
     "POST /api/v1/users": {"email": "ben@example.com", "role": "viewer", "password": "correct horse battery"},
     "PATCH /api/v1/users/{user_id}": {"role": "viewer"},
