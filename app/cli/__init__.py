@@ -17,7 +17,7 @@ from app.cli.errors import CliError
 from app.cli.plain import plain
 from app.settings import SettingsError
 
-__all__ = ["COMMANDS", "CliError", "cli", "main"]
+__all__ = ["COMMANDS", "cli", "main"]
 
 #: Command -> where it is. Kept as text, so that `boltlink status` loads no more than it needs.
 COMMANDS = {
@@ -30,6 +30,7 @@ COMMANDS = {
     "logs": "app.cli.logs:logs",
     "shorten": "app.cli.links:shorten",
     "links": "app.cli.links:links",
+    "qr": "app.cli.qr:qr",
     "import": "app.cli.imports:import_links",
     "export": "app.cli.exports:export",
     "stats": "app.cli.stats:stats",
@@ -39,7 +40,9 @@ COMMANDS = {
     "tags": "app.cli.tags:tags",
     "keys": "app.cli.keys:keys",
     "users": "app.cli.users:users",
-    "journal": "app.cli.journal:journal",
+    "webhooks": "app.cli.webhooks:webhooks",
+    "jobs": "app.cli.jobs:jobs",
+    "journal": "app.cli.drain:journal",
     "audit": "app.cli.audit:audit",
     "backup": "app.cli.backup:backup",
     "restore": "app.cli.restore:restore",
@@ -88,7 +91,7 @@ def main() -> None:
     except UnicodeEncodeError as error:  # an argument, a variable or a line of stdin
         _fail(f"{error.object[:60]!r} is no text that can be sent: {error.reason}", 1)
     except OSError as error:  # such as another user's state folder
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else (error.strerror or str(error)), 1)
 
 
 def _fail(reason: str, status: int) -> NoReturn:

@@ -31,7 +31,8 @@ from rich.table import Table
 
 from app.cli.client import Client, path_of
 from app.cli.errors import CliError
-from app.cli.plain import PlainConsole
+from app.cli.plain import PlainConsole, show_table
+from app.cli.talk import JSON
 
 __all__ = ["Audit", "Expected", "Found", "audit", "compare", "read_expected"]
 
@@ -144,7 +145,7 @@ def compare(rows: Iterable[Found]) -> Audit:
 @click.command(epilog="Example: boltlink audit --expect received.jsonl")
 @click.option("--expect", "path", type=click.Path(path_type=Path), required=True, help="JSON lines; - for stdin.")
 @click.option("--limit", "limit_s", default=REACH_LIMIT_S, show_default=True, help="Seconds to wait for statistics.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@JSON
 def audit(path: Path, limit_s: float, as_json: bool) -> None:
     """Compare redirects that a client received with the statistics. Exit status 1 if any is lost or doubled."""
     expected = _read(path)
@@ -211,6 +212,6 @@ def _show(result: Audit) -> None:
     for row in result.differing[:SHOWN_MAX]:
         name = f"{row.domain}/{row.slug}" if row.domain else row.slug
         table.add_row(name, *(str(n) for n in (row.received, row.unanswered, row.counted, row.lost, row.doubled)))
-    console.print(table)
+    show_table(table)
     if len(result.differing) > SHOWN_MAX:
         console.print(f"… and {len(result.differing) - SHOWN_MAX} more")

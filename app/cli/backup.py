@@ -22,11 +22,13 @@ from app.backup import BackupFile, Contents, DamagedError, Dump, MomentLostError
 from app.cli.engines import engines_up
 from app.cli.errors import CliError
 from app.cli.progress import Progress, count, size
+from app.observe import reason_of
 from app.settings import Settings
 from app.stores import HalfRestoredError, SchemaError, mongodb_url, open_mongodb
+from app.stores.embedded import ENGINES
 from app.tree import Tree
 
-__all__ = ["backup"]
+__all__ = ["backup", "describe", "verify_with_progress"]
 
 
 @click.command(epilog="Example: boltlink backup boltlink.backup")
@@ -46,6 +48,9 @@ def backup(file: str, no_clicks: bool, only_verify: bool) -> None:
         return
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # ends in order, as Ctrl-C does
     tree = Tree(Settings.from_environ(os.environ)).as_started()
+    if "mongod" in tree.engines and not (tree.settings.state_dir / ENGINES["mongod"].folder).is_dir():
+        # A backup of nothing, made each night of a mistyped folder, is found out on the day that it is needed.
+        raise CliError(f"no data in {tree.settings.state_dir}: is that BOLTLINK_STATE_DIR?")
     try:
         with engines_up(tree, ["mongod"] if tree.supervisor_pid() is None else []):
             if file == "-":
@@ -65,7 +70,7 @@ def backup(file: str, no_clicks: bool, only_verify: bool) -> None:
     except (MomentLostError, SchemaError, HalfRestoredError, TargetError) as error:
         raise CliError(str(error)) from error
     except PyMongoError as error:
-        raise CliError(f"MongoDB: {str(error).splitlines()[0][:200]}; no backup was written") from error
+        raise CliError(f"MongoDB: {reason_of(error)}; no backup was written") from error
     except OSError as error:
         raise CliError(f"{file}: {error.strerror or error}; no backup was written") from error
     click.echo(said, err=True)

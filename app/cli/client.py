@@ -76,6 +76,14 @@ class Client:
         except ValueError as error:
             raise CliError(f"{self.url} answers, and not as BoltLink does: is BOLTLINK_URL right?") from error
 
+    def pages(self, path: str, limit: int, **wanted: str) -> Iterator[dict[str, Any]]:
+        """The items of a list, page by page of at most `limit`, as they are asked for."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self.call("GET", path, params={**wanted, "limit": limit, "cursor": cursor})
+            yield from page["items"]
+            cursor = page["next_cursor"]
+
     def text(self, path: str, **options: Any) -> str:
         """An answer that is no JSON, as it is."""
         return self._ask("GET", path, options).text
@@ -119,6 +127,8 @@ class Client:
         path = settings.state_dir / "admin-key"
         try:
             return path.read_text().strip()
+        except FileNotFoundError as error:
+            raise CliError(f"no API key: boltlink up makes {path}, or set BOLTLINK_API_KEY") from error
         except OSError as error:
             raise CliError(
                 f"no API key: set BOLTLINK_API_KEY, or run where {path} can be read ({error.strerror})"

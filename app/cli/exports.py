@@ -14,12 +14,11 @@ from typing import IO, Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.progress import TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from app.cli.client import Client
 from app.cli.fields import filters_of
-from app.cli.resume import Progress
+from app.cli.resume import Bookmark
 from app.cli.rows import FORMATS, format_of, write_rows
 from app.cli.talk import YES, confirm
 
@@ -42,13 +41,13 @@ def export(file: Path, kind: str | None, is_sure: bool, **wanted: str | None) ->
     given = filters_of(wanted)
     if str(file) == "-":
         with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as out:
-            _export(out, kind or "jsonl", given, Progress(None), {"cursor": "", "links": 0})
+            _export(out, kind or "jsonl", given, Bookmark(None), {"cursor": "", "links": 0})
         return
     found = format_of(file.name, kind)
     if found is None:
         raise click.UsageError(f"{file} ends in none of .jsonl, .csv: give --format")
-    progress = Progress(file)
-    standing = progress.read()
+    bookmark = Bookmark(file)
+    standing = bookmark.read()
     if standing is None or standing["wanted"] != [found, given] or not file.exists():
         standing = {"cursor": "", "links": 0, "bytes": 0}
         if file.exists():
@@ -58,11 +57,11 @@ def export(file: Path, kind: str | None, is_sure: bool, **wanted: str | None) ->
     standing["wanted"] = [found, given]
     with file.open("a", encoding="utf-8", newline="") as out:
         out.truncate(standing["bytes"])
-        _export(out, found, given, progress, standing)
-    progress.end()
+        _export(out, found, given, bookmark, standing)
+    bookmark.end()
 
 
-def _export(out: IO[str], kind: str, given: dict[str, str], progress: Progress, standing: Standing) -> None:
+def _export(out: IO[str], kind: str, given: dict[str, str], bookmark: Bookmark, standing: Standing) -> None:
     client = Client()
     with _bar() as (bar, task):
         while True:
@@ -75,11 +74,11 @@ def _export(out: IO[str], kind: str, given: dict[str, str], progress: Progress, 
             bar.update(task, description=f"{standing['links']:,} links")
             if page["next_cursor"] is None:
                 break
-            if progress.path is not None:
+            if bookmark.path is not None:
                 os.fsync(out.fileno())
                 standing["bytes"] = os.fstat(out.fileno()).st_size
-                progress.keep(standing)
-    if progress.path is not None:
+                bookmark.keep(standing)
+    if bookmark.path is not None:
         click.echo(f"{standing['links']} links")
 
 
@@ -87,7 +86,7 @@ def _export(out: IO[str], kind: str, given: dict[str, str], progress: Progress, 
 def _bar() -> Any:
     """How far it is, on a terminal only."""
     console = Console(stderr=True)
-    with Bar(
+    with Progress(
         TextColumn("{task.description}"), TimeElapsedColumn(), console=console, disable=not console.is_terminal
     ) as bar:
         yield bar, bar.add_task("0 links", total=None)

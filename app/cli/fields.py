@@ -21,6 +21,8 @@ __all__ = [
     "DOMAIN",
     "VERSION",
     "Ago",
+    "Moment",
+    "Since",
     "body_of",
     "clear_option",
     "field_options",
@@ -51,15 +53,7 @@ class Moment(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """RFC 3339."""
-        match = re.fullmatch(r"(\d{1,9})([smhdw])", value)
-        try:
-            if match is not None:
-                moment = datetime.now(UTC) + timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
-            else:
-                moment = datetime.fromisoformat(value).astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time such as 2030-01-31, 2030-01-31T12:00:00Z, or 30m, 12h, 7d from now")
-        return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return _moment_of(self, value, is_past=False).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 class Ago(click.ParamType[datetime]):
@@ -69,13 +63,31 @@ class Ago(click.ParamType[datetime]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """With its zone."""
-        match = re.fullmatch(r"(\d{1,9})([smhdw])", value)
-        try:
-            if match is not None:
-                return datetime.now(UTC) - timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+        return _moment_of(self, value, is_past=True)
+
+
+class Since(click.ParamType[str]):
+    """A time of statistics: so long ago; else as the API takes it, whose days begin in the time zone of `tz`."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """RFC 3339 to the minute, which is as fine as statistics are; or what was given."""
+        if re.fullmatch(r"\d{1,9}[smhdw]", value) is None:
+            return str(value)
+        return _moment_of(self, value, is_past=True).strftime("%Y-%m-%dT%H:%M:00Z")
+
+
+def _moment_of(kind: click.ParamType[Any], value: str, *, is_past: bool) -> datetime:
+    match = re.fullmatch(r"(\d{1,9})([smhdw])", value)
+    try:
+        if match is None:
             return datetime.fromisoformat(value).astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time such as 2026-01-31, 2026-01-31T12:00:00Z, or 30m, 12h, 7d ago")
+        span = timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+        return datetime.now(UTC) - span if is_past else datetime.now(UTC) + span
+    except (ValueError, OverflowError):
+        example = "2026-01-31, 2026-01-31T12:00:00Z" if is_past else "2030-01-31, 2030-01-31T12:00:00Z"
+        kind.fail(f"{value!r} is no time such as {example}, or 30m, 12h, 7d {'ago' if is_past else 'from now'}")
 
 
 class WeightedTarget(click.ParamType[dict[str, Any]]):
@@ -145,8 +157,12 @@ def body_of(*, clear: tuple[str, ...] = (), rules: IO[str] | None = None, **give
 
 def filters_of(wanted: Mapping[str, Any]) -> dict[str, str]:
     """The query of a list of links; an empty domain is the default one, None any."""
-    given = {name: str(value) for name, value in wanted.items() if value}
+    given = {name: _text_of(value) for name, value in wanted.items() if value}
     return given | ({"domain": ""} if wanted["domain"] == "" else {})
+
+
+def _text_of(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def query_of(domain: str) -> dict[str, str]:

@@ -39,23 +39,21 @@ class _File:
 
 
 class Follower:
-    """Every log of a folder, or one program's.
+    """Every log of a folder, or one program's, from now on.
 
     Args:
         programs: names to follow; None means all, also those that appear later.
-        from_start: whether what is already there is read too.
     """
 
-    def __init__(self, folder: Path, programs: list[str] | None = None, *, from_start: bool = False) -> None:
+    def __init__(self, folder: Path, programs: list[str] | None = None) -> None:
         self._folder = folder
         self._programs = programs
         self._files: dict[str, _File] = {}
-        self._from_start = from_start
-        self._look(from_start)
+        self._look(from_start=False)
 
     def poll(self) -> Iterator[tuple[str, str]]:
         """(program, line) of everything new."""
-        self._look(True)
+        self._look(from_start=True)
         for program, file in list(self._files.items()):
             yield from self._read(program, file)
             if self._is_rotated(file):
@@ -69,7 +67,8 @@ class Follower:
             os.close(file.descriptor)
         self._files.clear()
 
-    def _look(self, from_start: bool) -> None:
+    def _look(self, *, from_start: bool) -> None:
+        """Opens what is not open yet: a log that appears later is new from its first line on."""
         for path in sorted(self._folder.glob("*.log")):
             program = path.stem
             if program in self._files or (self._programs is not None and program not in self._programs):
@@ -101,7 +100,8 @@ def last_lines(path: Path, count: int) -> list[str]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - READ_MAX))
-            return [line.decode(errors="replace") for line in file.read().splitlines()[-count:]]
+            lines = file.read().splitlines()
+            return [line.decode(errors="replace") for line in lines[max(0, len(lines) - count) :]]
     except FileNotFoundError:
         return []
 

@@ -15,25 +15,26 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress as Bar
+from rich.progress import Progress
 
 from app.cli.client import Client
 from app.cli.errors import AwayError, CliError, RefusedError
-from app.cli.resume import Progress
-from app.cli.rows import FORMATS, RowError, batches, format_of, read_rows
+from app.cli.resume import Bookmark
+from app.cli.rows import FORMATS, WISHED, HeaderError, RowError, batches, format_of, read_rows
 from app.cli.talk import JSON, say
 
 __all__ = ["import_links"]
 
 AGAIN_S = (0.5, 1, 2, 5, 10, 20, 30)
-BUSY = (409, 429, 502, 503, 504)
-STORE_AWAY = 503
 MARK_BYTES = 65_536
 
 
@@ -49,15 +50,41 @@ class _Standing:
     error_bytes: int = 0
 
 
+class Renamed(click.ParamType[tuple[str, str]]):
+    """`COLUMN=FIELD`."""
+
+    name = "column=field"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The column, and its field or nothing."""
+        column, sign, field = value.rpartition("=")
+        if not sign or (field and field not in WISHED):
+            self.fail(f"{value!r} is not COLUMN=FIELD with one of {', '.join(WISHED)}, or COLUMN=")
+        return column, field
+
+
 @click.command("import", epilog="Example: boltlink import links.csv --dry-run")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="By default as FILE's name ends.")
+@click.option(
+    "--map",
+    "names",
+    multiple=True,
+    type=Renamed(),
+    help="What a column of a CSV is here, such as url=target; with nothing behind =, it is left out.",
+)
 @click.option("--errors", type=click.Path(path_type=Path, dir_okay=False), help="Instead of FILE.errors.jsonl.")
 @click.option("--dry-run", is_flag=True, help="Only read every row, and say which are none.")
 @click.option("--restart", is_flag=True, help="Begin at the first row, whatever an interrupted run did.")
 @JSON
 def import_links(
-    file: Path, kind: str | None, errors: Path | None, dry_run: bool, restart: bool, as_json: bool
+    file: Path,
+    kind: str | None,
+    names: tuple[tuple[str, str], ...],
+    errors: Path | None,
+    dry_run: bool,
+    restart: bool,
+    as_json: bool,
 ) -> None:
     """Make the links of FILE (- for stdin). Exit status 1 when rows were refused; they stand in FILE.errors.jsonl.
 
@@ -67,18 +94,34 @@ def import_links(
     found = format_of(file.name, kind)
     if found is None:
         raise click.UsageError("give --format: the name of the file does not say it")
+    if names and found != "csv":
+        raise click.UsageError("--map is for columns of a CSV")
     refused = errors or Path("import.errors.jsonl" if is_stdin else f"{file}.errors.jsonl")
-    progress = Progress(None if is_stdin or dry_run else file)
-    standing = _begin(file, is_stdin, progress, restart)
-    with click.open_file(str(file), encoding="utf-8-sig", errors="replace") as rows, _open_privately(refused) as told:
-        told.truncate(standing.error_bytes)
-        _run(rows, found, told, progress, standing, None if dry_run else Client())
-    progress.end()
-    if not standing.refused:
-        refused.unlink()
+    bookmark = Bookmark(None if is_stdin or dry_run else file)
+    standing = _begin(file, is_stdin, bookmark, restart)
+    client = None if dry_run else Client()
+    try:
+        with _open(file) as rows, _open_privately(refused) as told:
+            told.truncate(standing.error_bytes)
+            bookmark.keep(asdict(standing))  # before anything is sent: the first batch is sent again under its key, too
+            _run(read_rows(rows, found, dict(names)), rows, told, bookmark, standing, client)
+    except HeaderError as error:
+        bookmark.end()
+        raise CliError(f"{file}: {error}") from error
+    except KeyboardInterrupt:
+        again = "" if bookmark.path is None else "; run it again to go on there"
+        raise CliError(f"interrupted behind row {standing.rows}{again}") from None
+    finally:
+        if not standing.refused:
+            refused.unlink(missing_ok=True)
+    bookmark.end()
     say(as_json, asdict(standing), f"{standing.rows} rows, {standing.made} made, {standing.refused} refused")
     if standing.refused:
         raise CliError(f"{standing.refused} of {standing.rows} rows were refused; see {refused}")
+
+
+def _open(file: Path) -> AbstractContextManager[IO[str]]:
+    return click.open_file(str(file), encoding="utf-8-sig", errors="replace")
 
 
 def _open_privately(path: Path) -> IO[bytes]:
@@ -88,12 +131,12 @@ def _open_privately(path: Path) -> IO[bytes]:
     return os.fdopen(descriptor, "a+b")
 
 
-def _begin(file: Path, is_stdin: bool, progress: Progress, restart: bool) -> _Standing:
+def _begin(file: Path, is_stdin: bool, bookmark: Bookmark, restart: bool) -> _Standing:
     mark = ""
     if not is_stdin:
         with file.open("rb") as rows:
             mark = f"{os.fstat(rows.fileno()).st_size}-{hashlib.sha256(rows.read(MARK_BYTES)).hexdigest()[:16]}"
-    kept = None if restart else progress.read()
+    kept = None if restart else bookmark.read()
     if kept is None:
         return _Standing(secrets.token_hex(8), mark)
     standing = _Standing(**kept)
@@ -104,13 +147,18 @@ def _begin(file: Path, is_stdin: bool, progress: Progress, restart: bool) -> _St
 
 
 def _run(
-    file: IO[str], kind: str, told: IO[bytes], progress: Progress, standing: _Standing, client: Client | None
+    read: Iterator[dict[str, Any] | RowError],
+    file: IO[str],
+    told: IO[bytes],
+    bookmark: Bookmark,
+    standing: _Standing,
+    client: Client | None,
 ) -> None:
     console = Console(stderr=True)
     size = os.fstat(file.fileno()).st_size or None if file is not sys.stdin else None
-    with Bar(console=console, disable=not console.is_terminal) as bar:
+    with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("rows", total=size)
-        for number, batch in batches(read_rows(file, kind), standing.rows):
+        for number, batch in batches(read, standing.rows):
             results = (
                 _send(client, batch, f"import-{standing.id}-{number}") if client is not None else [None] * len(batch)
             )
@@ -124,7 +172,7 @@ def _run(
                     told.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
             told.flush()
             standing.rows, standing.error_bytes = number + len(batch), told.tell()
-            progress.keep(asdict(standing))
+            bookmark.keep(asdict(standing))
             bar.update(task, completed=file.buffer.tell() if size else None, description=f"{standing.rows:,} rows")  # type: ignore[attr-defined]
 
 
@@ -153,13 +201,13 @@ def _ask(client: Client, method: str, body: dict[str, Any], key: str | None) -> 
             results: list[dict[str, Any]] = client.call(method, "/api/v1/links/batch", json=body, headers=headers)[
                 "results"
             ]
-            if all(result["status"] != STORE_AWAY for result in results):
+            if all(result["status"] != HTTPStatus.SERVICE_UNAVAILABLE for result in results):
                 return results
             reason = "a store does not answer"
         except AwayError as error:
             reason = error
         except RefusedError as error:
-            if error.status not in BUSY:
+            if not error.is_passing and error.status != HTTPStatus.CONFLICT:  # the one before is still being made
                 raise
             reason = error
         if pause_s is not None:

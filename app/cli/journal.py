@@ -16,16 +16,18 @@ from typing import Any
 
 import click
 from pymongo.errors import PyMongoError
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.analytics import Ledger
+from app.cli.errors import CliError
+from app.cli.plain import show_table
+from app.cli.talk import JSON
 from app.journal import DAMAGE_WAIT_READS, Reader, Source, list_sources
 from app.settings import Settings
 from app.stores import mongodb_url, open_mongodb
 from app.tree import Tree
 
-__all__ = ["applied_positions", "describe_source", "journal"]
+__all__ = ["applied_positions", "describe_source", "journal", "sources_of"]
 
 COLUMNS = ("source", "writer", "segments", "end", "applied", "waiting", "lag_s", "damaged", "given_up")
 
@@ -36,24 +38,35 @@ def journal() -> None:
 
 
 @journal.command("inspect", epilog="Example: boltlink journal inspect --json")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@JSON
 def inspect(as_json: bool) -> None:
     """Show each source: its writer, positions, records that wait to be applied, their lag, and damage."""
     settings = Tree(Settings.from_environ(os.environ)).as_started().settings
-    sources = list_sources(settings.state_dir / "journal")
+    sources = sources_of(settings)
     applied = asyncio.run(applied_positions(settings, sources))
     rows = [describe_source(source, applied) for source in sources]
     if as_json:
         click.echo(json.dumps(rows))
         return
-    table = Table(*COLUMNS, box=None, pad_edge=False)
+    name, *others = COLUMNS
+    table = Table(Column(name, overflow="fold"), *others, box=None, pad_edge=False)  # a name is a folder's
     for row in rows:
         table.add_row(*("?" if row[name] is None else str(row[name]) for name in COLUMNS))
-    Console().print(table)
+    show_table(table)
+
+
+def sources_of(settings: Settings) -> list[Source]:
+    """The sources of this node. Raises CliError where there never was a journal."""
+    folder = settings.state_dir / "journal"
+    if not folder.is_dir():
+        raise CliError(f"no journal in {settings.state_dir}: is that BOLTLINK_STATE_DIR?")
+    return list_sources(folder)
 
 
 async def applied_positions(settings: Settings, sources: list[Source]) -> Mapping[str, int] | None:
     """The position up to which each source is applied; None when MongoDB does not answer."""
+    if not sources:
+        return {}
     database = open_mongodb(mongodb_url(settings))
     try:
         found = await Ledger(database, "").checkpoints(source.name for source in sources)

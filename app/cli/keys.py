@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -60,7 +59,7 @@ def create_key(name: str, scopes: tuple[str, ...], own: bool, as_json: bool, **g
 @JSON
 def list_keys(as_json: bool) -> None:
     """List all keys."""
-    found = list(_all(Client()))
+    found = list(Client().pages("/api/v1/keys", PAGE))
     if as_json:
         click.echo(json.dumps({"items": found}))
         return
@@ -71,14 +70,6 @@ def list_keys(as_json: bool) -> None:
         days = ((key[name] or "")[:10] for name in ("created_at", "last_used_at", "expires_at", "revoked_at"))
         table.add_row(key["name"], key["prefix"], _rights(key), *days, key["id"][:ID_CHARACTERS])
     show_table(table)
-
-
-def _all(client: Client) -> Iterator[dict[str, Any]]:
-    cursor: str | None = ""
-    while cursor is not None:
-        page = client.call("GET", "/api/v1/keys", params={"limit": PAGE, "cursor": cursor})
-        yield from page["items"]
-        cursor = page["next_cursor"]
 
 
 def _rights(key: dict[str, Any]) -> str:
@@ -112,7 +103,7 @@ def _whole_id(client: Client, begin: str) -> str:
         return begin
     if len(begin) < ID_CHARACTERS:
         raise CliError(f"name a key by {ID_CHARACTERS} characters of its id or more: boltlink keys list")
-    found = [key["id"] for key in _all(client) if key["id"].startswith(begin)]
+    found = [key["id"] for key in client.pages("/api/v1/keys", PAGE) if key["id"].startswith(begin)]
     if len(found) != 1:
         raise CliError(f"{len(found)} keys have ids that begin with {begin}" if found else "There is no such key.")
     return str(found[0])

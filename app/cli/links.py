@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from app.cli.client import Client, path_of
 from app.cli.errors import CliError
-from app.cli.fields import DOMAIN, VERSION, body_of, clear_option, field_options, filters_of, query_of
+from app.cli.fields import DOMAIN, VERSION, Ago, Moment, body_of, clear_option, field_options, filters_of, query_of
 from app.cli.plain import plain, show_table
 from app.cli.rows import batches
 from app.cli.talk import JSON, YES, confirm, say
@@ -43,7 +43,7 @@ def links() -> None:
     """List, show, change, stop, delete and restore links."""
 
 
-@links.command("list", epilog="Example: boltlink links list --search shoes --sort -clicks")
+@links.command("list", epilog="Example: boltlink links list --search shoes --created-from 7d")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 500), help="How many to show.")
 @click.option("--cursor", default="", help="Where to go on: the next_cursor of a page.")
 @click.option("--tag", default="", help="Only links with this tag.")
@@ -52,10 +52,10 @@ def links() -> None:
 @click.option("--prefix", default="", help="Only links whose slug begins so.")
 @click.option("--domain", help="Only links of this domain; empty: of the default one.")
 @click.option("--state", type=click.Choice(STATES), help="Only links in this state; deleted ones are listed so alone.")
-@click.option("--created-from", default="", help="Only links made then or later, such as 2030-01-01T00:00:00Z.")
-@click.option("--created-to", default="", help="Only links made before.")
-@click.option("--expires-from", default="", help="With --sort expires: only links that expire then or later.")
-@click.option("--expires-to", default="", help="With --sort expires: only links that expire before.")
+@click.option("--created-from", type=Ago(), help="Only links made then or later: a time, or 12h, 7d ago.")
+@click.option("--created-to", type=Ago(), help="Only links made before.")
+@click.option("--expires-from", type=Moment(), help="With --sort expires: only links that expire then or later.")
+@click.option("--expires-to", type=Moment(), help="With --sort expires: only links that expire before, such as 7d.")
 @click.option("--sort", type=click.Choice(ORDERS), help="Order; by default the newest first.")
 @click.option("--count", is_flag=True, help="Also say how many there are in all.")
 @JSON

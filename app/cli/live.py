@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from app.cli.client import Client
-from app.cli.errors import AwayError
+from app.cli.errors import AwayError, RefusedError
 from app.cli.plain import plain
 
 __all__ = ["live"]
@@ -54,8 +54,8 @@ def _events(wanted: dict[str, str]) -> Iterator[tuple[str, Any]]:
                 has_worked = True
                 if event != "beat":
                     yield event, data
-        except AwayError as error:
-            if not has_worked:
+        except (AwayError, RefusedError) as error:
+            if not has_worked or not error.is_passing:
                 raise
             yield "comment", str(error)
         time.sleep(AGAIN_S)

@@ -34,7 +34,14 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 @click.command(epilog="Example: boltlink logs web_0 --follow --since 10m --level warning")
 @click.argument("program", required=False, shell_complete=_complete)
 @click.option("-f", "--follow", "follows", is_flag=True, help="Go on with new lines until interrupted.")
-@click.option("-n", "--lines", default=20, show_default=True, help="How many lines of each program to begin with.")
+@click.option(
+    "-n",
+    "--lines",
+    default=20,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="How many lines of each program to begin with.",
+)
 @click.option("--since", type=Ago(), help="Instead: all since a time, or 30m, 12h, 7d ago; rotated files, too.")
 @click.option("--level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least severe level.")
 @click.option("--json", "for_machines", is_flag=True, help="Every line as a JSON object, engines' too.")

@@ -17,11 +17,10 @@ from rich.table import Table
 from app.cli.errors import CliError
 from app.cli.talk import JSON, say
 from app.settings import Settings
-from app.tree import Tree
+from app.tree import STOP_LIMIT_S, Tree
 
 __all__ = ["count_restarts", "down", "status"]
 
-STOP_LIMIT_S = 150.0
 STEP_S = 0.05
 CPU_SAMPLE_S = 0.2
 

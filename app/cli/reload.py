@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from typing import Any
+from collections.abc import Collection
 
 import click
 
@@ -25,24 +25,28 @@ STEP_S = 0.2
 @click.command(epilog="Example: boltlink reload web_0 web_1")
 @click.argument("programs", nargs=-1)
 @click.option("--force", is_flag=True, help="Also when web processes are not ready now.")
+@click.option("--running", is_flag=True, help="Those that run, also where other programs are wanted now.")
 @click.option("--json", "as_json", is_flag=True, help="For machines: one line for each program.")
-def reload(programs: tuple[str, ...], force: bool, as_json: bool) -> None:
+def reload(programs: tuple[str, ...], force: bool, running: bool, as_json: bool) -> None:
     """Restart PROGRAMS, by default all web processes and workers, one after another, each when the last one serves.
 
     Redirects go on meanwhile, and the engines are left alone. Stops at the first program that does not come up, and
-    when it is interrupted, or its terminal is gone, after the one whose turn it is.
+    when it is interrupted, or its terminal is gone, after the one whose turn it is. Which programs there are is decided
+    when everything starts: with settings that want others it does nothing, but for --running, as an upgrade uses it.
     """
     tree = Tree(Settings.from_environ(os.environ)).as_started()
-    running = tree.processes()
-    if running is None:
+    found = tree.processes()
+    if found is None:
         raise CliError(f"not running on {tree.settings.state_dir}; start it with: boltlink up")
-    _refuse_what_needs_a_start(tree, running)
-    names = list(programs) or programs_in_order(tree, [info["name"] for info in running])
-    unknown = set(names) - {info["name"] for info in running}
+    there = {str(info["name"]) for info in found}
+    if not running:
+        _refuse_what_needs_a_start(tree, there)
+    names = list(programs) or [name for name in programs_in_order(tree, there) if name in there]
+    unknown = set(names) - there
     if unknown:
         raise CliError(f"no program {', '.join(sorted(unknown))} in this tree; see: boltlink status")
     if not force:
-        _refuse_what_would_not_serve(tree)
+        _refuse_what_would_not_serve(tree, there)
     _roll(tree, names, as_json)
 
 
@@ -64,7 +68,7 @@ def _roll(tree: Tree, names: list[str], as_json: bool) -> None:
 
 
 def _end_in_order() -> list[int]:
-    """Signals of now on, which do not end this: what was stopped and not started again would stay so."""
+    """Signals of now on, which do not end this before the program whose turn it is serves again."""
     ordered: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: ordered.append(number))
@@ -91,24 +95,23 @@ def _restart(tree: Tree, name: str, number: int, count: int, as_json: bool) -> N
     click.echo(f"\r\033[K{text}" if is_terminal else text)
 
 
-def programs_in_order(tree: Tree, running: list[str]) -> list[str]:
+def programs_in_order(tree: Tree, there: Collection[str]) -> list[str]:
     """Web processes first, then workers; engines never."""
-    others = set(running) - set(tree.web_names) - set(tree.engines)
+    others = set(there) - set(tree.web_names) - set(tree.engines)
     return [*tree.web_names, *sorted(others)]
 
 
-def _refuse_what_needs_a_start(tree: Tree, running: list[dict[str, Any]]) -> None:
+def _refuse_what_needs_a_start(tree: Tree, there: set[str]) -> None:
     """Which programs there are is decided when supervisord starts."""
     expected = {*tree.web_names, *tree.engines, *tree.worker_names}
-    found = {info["name"] for info in running} - {"memmon"}
-    if expected != found:
-        changed = ", ".join(sorted(expected ^ found))
-        raise CliError(f"settings that change which programs there are ({changed}) need: boltlink down, boltlink up")
+    if changed := expected ^ (there - {"memmon"}):
+        names = ", ".join(sorted(changed))
+        raise CliError(f"settings that change which programs there are ({names}) need: boltlink down, boltlink up")
 
 
-def _refuse_what_would_not_serve(tree: Tree) -> None:
+def _refuse_what_would_not_serve(tree: Tree, there: set[str]) -> None:
     """A new process begins with an empty memory: while stores are away it could answer less than the old one."""
-    for name in tree.web_names:
+    for name in filter(there.__contains__, tree.web_names):
         is_ready, reason = tree.ready(name)
         if not is_ready:
             raise CliError(f"{name} is not ready ({reason}): a new one may serve less than it; --force restarts it")

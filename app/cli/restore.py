@@ -46,6 +46,7 @@ from app.cli.progress import Progress, count
 from app.cli.talk import YES, confirm
 from app.lifeline import take_lock
 from app.links import LinkCache
+from app.observe import reason_of
 from app.process import node_id
 from app.settings import Settings
 from app.stores import (
@@ -105,7 +106,7 @@ def restore(file: str | None, replace: bool, is_abandoned: bool, is_sure: bool) 
     except (LoadError, DamagedError, LeaseLostError) as error:
         raise CliError(f"{error}; what was begun goes on when it is run again") from error
     except PyMongoError as error:
-        raise CliError(f"MongoDB: {str(error).splitlines()[0][:200]}; run it again to go on") from error
+        raise CliError(f"MongoDB: {reason_of(error)}; run it again to go on") from error
     except RedisError as error:
         raise CliError(f"Redis: {error}; run it again to tell the caches") from error
 
@@ -163,7 +164,9 @@ async def _restore(
             raise CliError("another restore into this database is under way; nothing was changed")
         with Progress("restore", "blocks", contents.blocks) as progress:
             load = Load(
-                *(database, LinkCache(client), lease),
+                database,
+                LinkCache(client),
+                lease,
                 contents=contents,
                 file=source,
                 path=name,

@@ -12,11 +12,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Progress"]
+__all__ = ["Bookmark"]
 
 
-class Progress:
-    """The progress of one file; with None for a file that nobody can come back to, such as stdin, nothing is kept."""
+class Bookmark:
+    """Where work with a file stands; of None, a file that nobody can come back to such as stdin, nothing is kept."""
 
     def __init__(self, file: Path | None) -> None:
         self.path = None if file is None else file.with_name(f"{file.name}.progress")

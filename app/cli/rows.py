@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-__all__ = ["FORMATS", "RowError", "batches", "format_of", "read_rows", "write_rows"]
+__all__ = ["FORMATS", "WISHED", "HeaderError", "RowError", "batches", "format_of", "read_rows", "write_rows"]
 
 T = TypeVar("T")
 ROWS_MAX = 1_000
 BODY_BYTES_MAX = 7 * 1024 * 1024  # of the 8 MiB that the API takes
 PASSWORDS_MAX = 50
+
+SHOWN_MAX = 100  # characters of names of columns that are none
 
 FORMATS = ("jsonl", "csv")
 _ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv"}
@@ -38,6 +40,10 @@ _SWITCHES = ("forward_query", "forward_path", "password")
 csv.field_size_limit(1024 * 1024)
 
 
+class HeaderError(Exception):
+    """A table whose first line does not say what its columns are; the text says why."""
+
+
 class RowError(Exception):
     """A row that is none; the text says why."""
 
@@ -47,9 +53,13 @@ def format_of(name: str, given: str | None) -> str | None:
     return given or _ENDINGS.get(Path(name).suffix.lower())
 
 
-def read_rows(file: IO[str], kind: str) -> Iterator[dict[str, Any] | RowError]:
-    """Each row as a body for the API, with `state` where it is told; or why it is none."""
-    source: Iterable[Any] = _csv_rows(file) if kind == "csv" else (line for line in file if line.strip())
+def read_rows(file: IO[str], kind: str, names: Mapping[str, str]) -> Iterator[dict[str, Any] | RowError]:
+    """Each row as a body for the API, with `state` where it is told; or why it is none. Raises HeaderError.
+
+    Args:
+        names: of columns of a CSV that are called otherwise: the field's, "" for one that is left out.
+    """
+    source: Iterable[Any] = _csv_rows(file, names) if kind == "csv" else (line for line in file if line.strip())
     for given in source:
         if isinstance(given, RowError):
             yield given
@@ -84,8 +94,9 @@ def batches(rows: Iterable[T], begin: int = 0) -> Iterator[tuple[int, list[T]]]:
         yield number, batch
 
 
-def _csv_rows(file: IO[str]) -> Iterator[dict[str | None, Any] | RowError]:
+def _csv_rows(file: IO[str], names: Mapping[str, str]) -> Iterator[dict[str | None, Any] | RowError]:
     rows = csv.DictReader(file)
+    _check_header(rows, names)
     while True:
         try:
             yield next(rows)
@@ -93,6 +104,24 @@ def _csv_rows(file: IO[str]) -> Iterator[dict[str | None, Any] | RowError]:
             return
         except csv.Error as error:
             yield RowError(f"is no CSV: {error}")
+
+
+def _check_header(rows: csv.DictReader[str], names: Mapping[str, str]) -> None:
+    """Raises HeaderError: each row would be refused for it, or the first link be taken for names of columns."""
+    try:
+        rows.fieldnames = [names.get(name, name) for name in rows.fieldnames or ()]
+    except csv.Error as error:
+        raise HeaderError(f"the first line is no CSV: {error}") from error
+    named = [name for name in rows.fieldnames if name]
+    if unknown := [name for name in named if name not in WISHED and name not in TOLD]:
+        wrong = f"{', '.join(unknown)[:SHOWN_MAX]} is none; --map says what it is"
+    elif twice := [name for name in WISHED if named.count(name) > 1]:
+        wrong = f"{', '.join(twice)} is there more than once"
+    elif "target" not in named:
+        wrong = "target is missing"
+    else:
+        return
+    raise HeaderError(f"the first line has to name the columns ({', '.join(WISHED)}): {wrong}")
 
 
 def write_rows(file: IO[str], kind: str, links: Iterable[dict[str, Any]], *, is_first: bool) -> None:

@@ -9,6 +9,7 @@ import click
 from rich.text import Text
 
 from app.cli.client import Client, path_of
+from app.cli.fields import DOMAIN, Since, query_of
 from app.cli.plain import PlainConsole
 from app.cli.plot import BARS_MAX, COLOUR, bars, columns, grouped, spark
 from app.cli.talk import JSON, YES, confirm, say
@@ -25,8 +26,8 @@ BREAKDOWNS = ("referrers", "browsers", "os", "devices", "languages", "countries"
 @click.option("--tag", help="All links with this tag together.")
 @click.option("--domain", help="All links of this domain together; with SLUG, the domain that it is of.")
 @click.option("--user", help="All links of this user together.")
-@click.option("--from", "start", help="Begin: 2026-01-31 or 2026-01-31T12:00:00Z.")
-@click.option("--to", "end", help="End, not included.")
+@click.option("--from", "start", type=Since(), help="Begin: 2026-01-31, 2026-01-31T12:00:00Z, or 12h, 7d ago.")
+@click.option("--to", "end", type=Since(), help="End, not included.")
 @click.option("--unit", type=click.Choice(["minute", "hour", "day", "week", "month"]), default="day", show_default=True)
 @click.option("--tz", default="UTC", show_default=True, help="Time zone of the units.")
 @click.option("--compare", is_flag=True, help="Also the period before.")
@@ -63,13 +64,13 @@ def stats(
 
 @click.command(epilog="Example: boltlink erase sale --yes")
 @click.argument("slug")
-@click.option("--domain", default="", help="The domain that it is of.")
+@DOMAIN
 @YES
 @JSON
 def erase(slug: str, domain: str, is_sure: bool, as_json: bool) -> None:
     """Erase all statistics of SLUG, also if it is deleted. The link stays as it is."""
     confirm(f"Erase the statistics of {slug} for ever?", is_sure)
-    pending = Client().call("DELETE", path_of("links", slug) + "/stats", params={"domain": domain} if domain else {})
+    pending = Client().call("DELETE", path_of("links", slug) + "/stats", params=query_of(domain))
     text = pending["detail"] if pending else f"statistics of {slug} erased"
     say(as_json, {"slug": slug, "is_erased": not pending, "detail": text}, text)
 

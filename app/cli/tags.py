@@ -67,6 +67,8 @@ def _until_done(method: str, name: str, **options: Any) -> Any:
     """Asks again until all links are changed, however many there are; rollup goes on where this is stopped."""
     client = Client()
     done = client.call(method, path_of("tags", name), **options)
+    if not done["is_done"]:
+        click.echo("many links have it: waiting until all are changed, which goes on without this command", err=True)
     while not done["is_done"]:
         time.sleep(PAUSE_S)
         left = client.call("GET", "/api/v1/links", params={"tag": name, "limit": "1"})

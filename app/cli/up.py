@@ -1,7 +1,8 @@
 """`boltlink up`: checks what can be checked, starts supervisord, waits until everything is ready, says how to go on.
 
-In the foreground it stays supervisord's parent, shows the logs, hands SIGTERM and SIGINT on, and ends with it; SIGHUP
-is `boltlink reload`. supervisord dies with it (SIGTERM by PR_SET_PDEATHSIG, so in order). --detach lets it go on alone.
+In the foreground it stays supervisord's parent, shows the logs (all as JSON lines with --json), hands SIGTERM and
+SIGINT on, and ends with it; SIGHUP is `boltlink reload`. supervisord dies with it (SIGTERM by PR_SET_PDEATHSIG, so in
+order). --detach lets it go on alone.
 A start that fails leaves nothing running and says one line.
 
     <state>/up.lock   held (flock) by supervisord for as long as it lives: never two on one state folder
@@ -9,8 +10,10 @@ A start that fails leaves nothing running and says one line.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +21,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +30,7 @@ import click
 from app.accounts import make_key
 from app.cli.errors import CliError
 from app.cli.follow import Follower, format_line, last_lines
+from app.cli.follow import as_json as json_line
 from app.cli.notify import tell_systemd
 from app.lifeline import die_with_parent, take_lock
 from app.observe import expect_programs
@@ -33,14 +38,13 @@ from app.settings import Settings
 from app.stores import PlaceError, make_private_folder, mongodb_socket, supervisor_pid_file
 from app.stores.embedded import EngineError, prepare
 from app.stores.replica_set import ensure_replica_set
-from app.tree import ROOT, Tree
+from app.tree import ROOT, STOP_LIMIT_S, Tree
 
 __all__ = ["port_refusal", "up"]
 
 READY_LIMIT_S = 60.0
 STEP_S = 0.05
 FOLLOW_STEP_S = 0.2
-STOP_LIMIT_S = 150.0  # the sum of what each group may take
 LEFTOVER_S = 10.0  # what a killed supervisord left behind is draining, and may still hold the ports
 WORDS_LINES_MAX = 5  # of what supervisord said last, among which its reason is looked for
 WORDS_MAX = 500  # characters of it that are shown
@@ -49,7 +53,9 @@ DEATHS_MAX = 3  # a program that dies so often before it answers will not answer
 
 @click.command(epilog="Example: boltlink up --detach")
 @click.option("-d", "--detach", is_flag=True, help="Leave it running in the background.")
-def up(detach: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Say all in JSON lines, logs of engines too.")
+@click.option("--patient", is_flag=True, help="Go on when stores do not answer within a minute.")
+def up(detach: bool, as_json: bool, patient: bool) -> None:
     """Start everything: Redis and MongoDB unless their URLs are set, web processes, workers."""
     tree = Tree(Settings.from_environ(os.environ))
     os.umask(0o077)  # of all that programs write
@@ -59,17 +65,31 @@ def up(detach: bool) -> None:
     supervisor = _start(tree, lock, detach)
     os.close(lock)
     try:
-        _wait_until_ready(tree, supervisor)
+        late = _wait_until_ready(tree, supervisor)
+        if late is not None and not patient:
+            raise CliError(late)
     except BaseException as error:
         _stop(supervisor)
         if isinstance(error, KeyboardInterrupt):
             raise CliError("interrupted while starting; everything was stopped") from None
         raise
-    click.echo(_welcome(tree))
+    show = partial(json_line, level="info") if as_json else _as_written
+    if not detach:
+        _show(follower, show)  # what says how to go on comes behind what the start itself had to say
+    if late is not None:
+        click.echo(_log_line("warning", late) if as_json else late)
+    elif as_json:
+        click.echo(_log_line("info", "ready", url=tree.settings.public_url))
+    else:
+        click.echo(_welcome(tree))
     if not detach:
         sys.stdout.flush()
         tell_systemd("READY=1")
-        sys.exit(_accompany(supervisor, follower))
+        sys.exit(_accompany(supervisor, follower, show))
+
+
+def _as_written(program: str, line: str) -> str | None:
+    return format_line(program, line, level="info", is_terminal=sys.stdout.isatty())
 
 
 def _prepare(tree: Tree) -> int:
@@ -149,12 +169,13 @@ def _start(tree: Tree, lock: int, detach: bool) -> subprocess.Popen[bytes]:
     )
 
 
-def _wait_until_ready(tree: Tree, supervisor: subprocess.Popen[bytes]) -> None:
-    """Returns when every web process is ready; raises CliError with the reason why not."""
+def _wait_until_ready(tree: Tree, supervisor: subprocess.Popen[bytes]) -> str | None:
+    """Returns when every web process is ready, or with what is not ready in time. Raises CliError: it will not be."""
     deadline = time.monotonic() + READY_LIMIT_S
     watch = _Watch(tree)
     if "mongod" in tree.engines:
-        _wait(lambda: mongodb_socket(tree.settings).exists(), tree, supervisor, watch, deadline)
+        if not _wait(lambda: mongodb_socket(tree.settings).exists(), tree, supervisor, watch, deadline):
+            return _lateness(tree)
         while True:
             try:
                 ensure_replica_set(mongodb_socket(tree.settings), limit_s=1.0)
@@ -164,8 +185,14 @@ def _wait_until_ready(tree: Tree, supervisor: subprocess.Popen[bytes]) -> None:
                     raise CliError(str(error)) from error
             else:
                 break
-    for name in tree.web_names:
-        _wait(partial(_is_ready, tree, name), tree, supervisor, watch, deadline)
+    is_ready = all(_wait(partial(_is_ready, tree, name), tree, supervisor, watch, deadline) for name in tree.web_names)
+    return None if is_ready else _lateness(tree)
+
+
+def _lateness(tree: Tree) -> str:
+    states = {name: tree.ready(name) for name in tree.web_names}
+    waiting = "; ".join(f"{name} {why}" for name, (is_ready, why) in states.items() if not is_ready)
+    return f"not ready within {READY_LIMIT_S:.0f} s: {waiting}"
 
 
 def _is_ready(tree: Tree, name: str) -> bool:
@@ -178,16 +205,16 @@ def _wait(
     supervisor: subprocess.Popen[bytes],
     watch: _Watch,
     deadline: float,
-) -> None:
+) -> bool:
+    """Whether the fact came true before the deadline. Raises CliError: it cannot any more."""
     while not fact():
         if supervisor.poll() is not None:
             raise CliError(f"supervisord ended: {_last_words(tree) or f'exit status {supervisor.returncode}'}")
         watch.check()
         if time.monotonic() > deadline:
-            states = {name: tree.ready(name) for name in tree.web_names}
-            waiting = "; ".join(f"{name} {why}" for name, (is_ready, why) in states.items() if not is_ready)
-            raise CliError(f"not ready within {READY_LIMIT_S:.0f} s: {waiting}")
+            return False
         time.sleep(STEP_S)
+    return True
 
 
 def _last_words(tree: Tree) -> str:
@@ -241,14 +268,36 @@ def _welcome(tree: Tree) -> str:
         f"BoltLink is ready at {settings.public_url}",
         f"admin key: {'BOLTLINK_ADMIN_KEY' if settings.admin_key else key_file}",
         "try:",
-        "  boltlink shorten https://www.rfc-editor.org/rfc/rfc9110.html",
-        "  boltlink status",
-        f"  supervisorctl {control} status",
+        f"  {_command('boltlink')} shorten https://www.rfc-editor.org/rfc/rfc9110.html",
+        f"  {_command('boltlink')} status",
+        f"  {_command('supervisorctl')} {control} status",
     ]
     return "\n".join(lines)
 
 
-def _accompany(supervisor: subprocess.Popen[bytes], follower: Follower) -> int:
+def _command(name: str) -> str:
+    """What a person types from here: the name alone only where a shell finds it."""
+    if shutil.which(name) is not None:
+        return name
+    path = Path(sys.executable).with_name(name)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _log_line(level: str, event: str, **fields: str) -> str:
+    """What `up` says itself, as a line of a log."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json.dumps({"time": now, "level": level, "program": "up", "event": event, **fields})
+
+
+def _show(follower: Follower, show: Callable[[str, str], str | None]) -> None:
+    """What programs have written since the last time."""
+    for program, line in follower.poll():
+        text = show(program, line)
+        if text is not None:
+            click.echo(text)
+
+
+def _accompany(supervisor: subprocess.Popen[bytes], follower: Follower, show: Callable[[str, str], str | None]) -> int:
     """Shows logs and hands signals on until supervisord ends; the exit status."""
     ordered: list[int] = []
 
@@ -262,13 +311,9 @@ def _accompany(supervisor: subprocess.Popen[bytes], follower: Follower) -> int:
     reloads: list[subprocess.Popen[bytes]] = []  # in processes of their own: logs are shown meanwhile
     command = [sys.executable, "-m", "app.cli", "reload"]
     signal.signal(signal.SIGHUP, lambda *_: reloads.append(subprocess.Popen(command)))  # noqa: S603
-    is_terminal = sys.stdout.isatty()
     while True:
         ended = supervisor.poll() is not None
-        for program, line in follower.poll():
-            text = format_line(program, line, level="info", is_terminal=is_terminal)
-            if text is not None:
-                click.echo(text)
+        _show(follower, show)
         if ended:
             break
         for reload in reloads:

@@ -40,7 +40,7 @@ def create_user(email: str, role: str, as_json: bool) -> None:
 @JSON
 def list_users(as_json: bool) -> None:
     """List all users."""
-    items = list(_all_users(Client()))
+    items = list(Client().pages("/api/v1/users", PAGE))
     if as_json:
         click.echo(json.dumps({"items": items}))
         return
@@ -91,14 +91,6 @@ def delete_user(email: str, is_sure: bool, as_json: bool) -> None:
     client = Client()
     client.call("DELETE", path_of("users", id_of(client, email)))
     say(as_json, {"email": email, "state": "deleted"}, f"{email} deleted")
-
-
-def _all_users(client: Client) -> Any:
-    cursor = ""
-    while cursor is not None:
-        page = client.call("GET", "/api/v1/users", params={"limit": PAGE, "cursor": cursor})
-        yield from page["items"]
-        cursor = page["next_cursor"]
 
 
 users.add_command(totp)

@@ -127,6 +127,16 @@ def test_what_the_disk_refuses_is_one_line(
     assert (status, error) == (1, f"boltlink: {tmp_path}/up.lock: Is a directory\n")
 
 
+def test_a_folder_that_never_held_data_is_not_backed_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    state = tmp_path / "mistyped"
+    monkeypatch.setenv("BOLTLINK_STATE_DIR", str(state))
+    status, out, error = run(capsys, monkeypatch, "backup", str(tmp_path / "nightly.backup"))
+    assert (status, out, error) == (1, "", f"boltlink: no data in {state}: is that BOLTLINK_STATE_DIR?\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_no_text_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOLTLINK_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("BOLTLINK_API_KEY", ADMIN_KEY)

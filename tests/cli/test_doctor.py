@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -21,8 +22,8 @@ import pytest
 
 from app.cli.doctor import CHECKS
 from app.cli.doctor.findings import State
-from app.cli.doctor.machine import SYSCTL, about_huge_pages, about_kernel
-from app.cli.doctor.settings import about_settings
+from app.cli.doctor.machine import COMPILED, SYSCTL, about_huge_pages, about_kernel
+from app.cli.doctor.settings import about_names, about_settings
 from app.cli.doctor.stores import about_stores
 from app.cli.doctor.tree import about_certificate
 from app.journal import REDIRECT_GET, Journal, create_source
@@ -35,6 +36,7 @@ from app.stores.embedded import find_engine
 from app.tree import Tree
 from tests.cli.command import boltlink
 from tests.conftest import Engines, Stores, accepts, wait_for
+from tests.mounts import UNSHARE, needs_mounts
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,17 +76,29 @@ def urls(engines: Engines, stores: Stores) -> dict[str, str]:
     }
 
 
+def test_all_that_is_compiled_is_looked_at() -> None:
+    assert [f"{name}.py" for name in COMPILED] == re.findall(r'"(app/[\w/]+\.py)"', (ROOT / "setup.py").read_text())
+
+
+def test_what_up_gives_to_programs_is_no_misspelled_setting(state: Path) -> None:
+    tree = Tree(Settings.from_environ({"BOLTLINK_STATE_DIR": str(state)}))
+    given = tree.environment()
+    assert {finding.found for finding in about_names(given)} == {"no unknown BOLTLINK_* variable"}
+    assert [finding.state for finding in about_names({**given, "BOLTLINK_NUM": "1"})] == [State.WARN]
+
+
 def test_a_node_that_is_well_has_no_failure_and_every_check_is_made(
     engines: Engines, with_stores: Callable[..., None], state: Path
 ) -> None:
     async def scenario(stores: Stores) -> None:
         await make_schema(stores.database, SHAPE)
-        found = await examine(state, 0, **urls(engines, stores), **free_ports())
+        environ = urls(engines, stores) | free_ports()
+        found = await examine(state, 0, **environ)
         assert set(found) == set(CHECKS)
         machine = {"kernel", "kernel.huge_pages", "clock", "cpu", "limits.files", "python.compiled", "state.disk"}
         machine |= {"redis.latency", "mongodb.latency"}  # of a machine that runs other tests as well
         assert {check for check, worst in states_of(found).items() if worst != "ok"} <= machine
-        for_people = await boltlink("doctor", environ={"BOLTLINK_STATE_DIR": str(state), **urls(engines, stores)})
+        for_people = await boltlink("doctor", environ={"BOLTLINK_STATE_DIR": str(state), **environ})
         assert "0 fail" in for_people.out
         assert "\x1b" not in for_people.out
         assert os.listdir(state) == []
@@ -171,13 +185,12 @@ def test_a_value_that_cannot_be_read_is_named_and_the_machine_is_still_looked_at
     assert {"kernel", "clock", "python.version"} <= set(found)
 
 
+@needs_mounts
 @pytest.mark.parametrize(("size", "check"), [("8m", "state.preallocation"), ("64m", "state.disk")])
 def test_a_disk_that_is_full_is_named(tmp_path: Path, size: str, check: str) -> None:
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
-        pytest.skip("this machine allows no mount of its own, so no disk can be made full")
     mount = f'mount -t tmpfs -o size={size},mode=0700 disk "$1" && exec "$2" -m app.cli doctor --json'
     done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", mount, "sh", str(tmp_path), sys.executable],
+        [*UNSHARE, "sh", "-c", mount, "sh", str(tmp_path), sys.executable],
         env={**os.environ, "BOLTLINK_STATE_DIR": str(tmp_path)},
         capture_output=True,
         text=True,

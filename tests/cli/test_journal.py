@@ -21,7 +21,7 @@ HEADER_BYTES = 16
 
 
 async def inspect(state: Path, url: str) -> list[dict[str, Any]]:
-    environ = {"BOLTLINK_STATE_DIR": str(state), "BOLTLINK_MONGODB_URL": url}
+    environ = {"BOLTLINK_STATE_DIR": str(state), "BOLTLINK_MONGODB_URL": url, "COLUMNS": "80"}
     said = await boltlink("journal", "inspect", "--json", environ=environ)
     assert said.status == 0, said.err
     rows: list[dict[str, Any]] = json.loads(said.out)

@@ -14,7 +14,7 @@ from app.feed.events import LIVE, Message, encode
 from tests.api.test_live import served
 from tests.cli.command import Result, boltlink
 from tests.cli.test_stats import environ_of
-from tests.conftest import Stores
+from tests.conftest import Stores, wait_until
 from tests.feed.test_hub import message, seen, until_listening
 
 With = Callable[[Callable[[Stores], Awaitable[None]]], None]
@@ -79,14 +79,19 @@ def test_visits_are_shown_to_people_and_to_machines(with_stores: With) -> None:
 def test_a_stream_that_ended_is_begun_again(with_stores: With) -> None:
     async def scenario(stores: Stores) -> None:
         async with served(stores) as api:
+            hub = api.services.hub
             async with asyncio.timeout(30):
                 watching = asyncio.create_task(boltlink("live", "-n", "1", environ=environ_of(api)))
                 await until_listening(stores, 1)
-                for stream in api.services.hub._all():
+                hub._streams_max = 0  # others came first
+                for stream in hub._all():
                     stream.end()
-                await until_listening(stores, 0)
+                await wait_until(lambda: api.requests[-1:] == [("live", 503)])
+                hub._streams_max = 1
                 await until_listening(stores, 1)
                 await stores.redis.publish(LIVE, encode(Message([Seen(1, 0, "person", 0, *[""] * 5)], {1: "/one"}, {})))
-                assert (await watching).out.endswith("  one\n")
+                shown = await watching
+                assert shown.out.endswith("  one\n")
+                assert shown.err == "(This process serves no more streams: come again, another one may.)\n"
 
     with_stores(scenario)

@@ -72,7 +72,12 @@ def test_programs_are_shown_in_the_order_of_time_and_engines_as_json(state: Path
     assert events(asyncio.run(logs(state, "--level", "warning", "--since", "2h", "--json")))[0] == "third"
 
 
-@pytest.mark.parametrize("words", [["--since", "yesterday"], ["--level", "loud"], ["--since"]])
+def test_so_many_lines_are_shown_and_none_where_none_are_wanted(state: Path) -> None:
+    shown = [events(asyncio.run(logs(state, "web_0", "--json", "-n", count))) for count in ("0", "1", "9")]
+    assert shown == [[], ["fifth"], ["fourth", "fifth"]]
+
+
+@pytest.mark.parametrize("words", [["--since", "yesterday"], ["--level", "loud"], ["--since"], ["-n", "-5"]])
 def test_wrong_times_are_wrong_usage(state: Path, words: list[str]) -> None:
     said = asyncio.run(boltlink("logs", *words, environ={"BOLTLINK_STATE_DIR": str(state)}))
     assert said.status == 2

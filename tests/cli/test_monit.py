@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from app.cli.monit.page import draw
 from app.cli.monit.readings import ProcessRow, Reading
+from app.cli.monit.terminal import read_keys
 
 
 def reading(webs: int, links: int) -> Reading:
@@ -48,3 +51,28 @@ def test_what_is_not_well_is_said() -> None:
     assert "not ready" in text
     assert "redis away" in text
     assert text.endswith("restart web_0? y/n")
+
+
+@pytest.mark.parametrize(
+    ("pressed", "keys"),
+    [
+        ("\x1b[B", ["down"]),
+        ("\x1b", ["escape"]),
+        ("\x1b[B" * 500 + "\x1bOAr", ["down"] * 500 + ["up", "r"]),  # held down, over a slow line
+        ("jjkl", ["down", "down", "up", "l"]),
+        ("ry", ["r"]),  # the y would answer a question that nobody has read
+        ("é\x03", ["é"]),
+        ("\x1b[1;5Bq", ["\x1b[1;5B"]),
+        ("\x03", ["q"]),
+    ],
+)
+def test_keys_come_in_order_however_many_at_once(pressed: str, keys: list[str]) -> None:
+    theirs, ours = os.pipe()
+    try:
+        assert read_keys(theirs, 0) == []
+        os.write(ours, pressed.encode())
+        assert read_keys(theirs, 5) == keys
+    finally:
+        os.close(ours)
+    assert read_keys(theirs, 5) == ["q"], "the terminal is gone"
+    os.close(theirs)

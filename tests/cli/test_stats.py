@@ -41,6 +41,8 @@ def test_statistics_are_shown_of_one_of_many_and_of_all(with_stores: With) -> No
             assert "browsers   Firefox 3" in one.out
             tag = await boltlink("stats", "--tag", "a", *SPAN, environ=environ)
             assert tag.out.startswith("tag a  3 clicks")
+            lately = await boltlink("stats", "one", "--from", "7d", "--to", "1h", environ=environ)
+            assert (lately.status, lately.out.partition(" clicks")[0]) == (0, "one  0"), lately.err
             everything = await boltlink("stats", *SPAN, "--json", environ=environ)
             assert json.loads(everything.out)["clicks"] == 3
             other = await boltlink("stats", "two", *SPAN, environ=environ)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from app.links import LINKS
-from tests.api.service import Service, With, serve
+from tests.api.service import ADMIN_KEY, Service, With, serve
 from tests.cli.command import boltlink
 from tests.cli.test_links import environ_of
 from tests.conftest import Stores, wait_until
@@ -132,7 +132,7 @@ def test_an_import_that_is_killed_goes_on_and_makes_nothing_twice(with_stores: W
                 cwd=ROOT,
                 stdout=asyncio.subprocess.DEVNULL,
             )
-            await wait_until(progress.exists)
+            await wait_until(lambda: progress.exists() and json.loads(progress.read_text())["rows"])
             process.kill()
             await process.wait()
             kept = json.loads(progress.read_text())
@@ -203,3 +203,61 @@ def test_a_domain_without_case_takes_what_is_imported_in_lower_case(with_stores:
             assert sorted(row["slug"] for row in rows_of(out)) == ["one", "two"]
 
     with_stores(scenario)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "target is missing"),
+        (
+            b"https://example.com/1,one\nhttps://example.com/2,two\n",
+            "https://example.com/1, one is none; --map says what it is",
+        ),
+        (
+            b"keyword,url,target\nabc,https://example.com/,https://example.com/\n",
+            "keyword, url is none; --map says what it is",
+        ),
+        (b"\x00\xff" * 9, "is none; --map says what it is"),
+        (b"target,slug,slug\nhttps://example.com/,a,b\n", "slug is there more than once"),
+        (b'"' + b"x" * 2**21, "is no CSV"),
+    ],
+)
+def test_a_table_whose_first_line_names_no_columns_is_no_empty_one(tmp_path: Path, content: bytes, reason: str) -> None:
+    file = tmp_path / "in.csv"
+    file.write_bytes(content)
+    environ = {"BOLTLINK_URL": "http://127.0.0.1:1", "BOLTLINK_API_KEY": ADMIN_KEY}
+    said = asyncio.run(boltlink("import", str(file), environ=environ))
+    assert (said.status, said.out) == (1, "")
+    assert said.err.startswith(f"boltlink: {file}: the first line ")
+    assert said.err.endswith(f"{reason}\n") or reason == "is no CSV"
+    assert len(said.err) < 500
+    assert list(tmp_path.iterdir()) == [file], "nothing is left of what never began"
+
+
+def test_nothing_is_sent_where_it_cannot_be_noted_how_far_it_is(with_stores: With, tmp_path: Path) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            file = write(tmp_path / "in.jsonl", [{"target": "https://example.com/"}])
+            (tmp_path / "in.jsonl.progress.new").mkdir()
+            said = await boltlink("import", str(file), environ=environ_of(api))
+            assert (said.status, said.err) == (1, f"boltlink: {file}.progress.new: Is a directory\n")
+            assert await count(stores) == 0
+
+    with_stores(scenario)
+
+
+def test_a_table_of_another_shortener_is_read_by_what_its_columns_are(with_stores: With, tmp_path: Path) -> None:
+    file = tmp_path / "yourls.csv"
+    file.write_text('keyword,url,title,ip,clicks\nabc,https://example.com/a,"A, b",192.0.2.1,5\n')
+    words = ["import", str(file), "--map", "keyword=slug", "--map", "url=target", "--map", "ip="]
+
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            said = await boltlink(*words, environ=environ_of(api))
+            assert (said.status, said.out) == (0, "1 rows, 1 made, 0 refused\n"), said.err
+            link = (await api.client.get("/api/v1/links/abc")).json()
+            assert (link["target"], link["title"], link["clicks"]) == ("https://example.com/a", "A, b", 0)
+
+    with_stores(scenario)
+    for wrong in (["--map", "url"], ["--map", "url=goal"], ["--map", "a=slug", "--format", "jsonl"]):
+        assert asyncio.run(boltlink("import", str(file), *wrong, environ={})).status == 2

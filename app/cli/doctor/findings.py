@@ -33,6 +33,7 @@ CHECKS = {
     "oidc": "the identity provider answers as BOLTLINK_OIDC_ISSUER, and the client's secret can be read",
     "programs": "supervisord and its programs run, and serve",
     "redis": "Redis answers, is new enough and can be written to",
+    "redis.servers": "of several servers: sentinels agree, replicas keep up, a cluster covers all slots",
     "redis.memory": "Redis makes room when it is full",
     "redis.persistence": "Redis can write its snapshots and append-only file",
     "redis.latency": "Redis answers soon enough for redirects",

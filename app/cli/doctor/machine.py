@@ -19,9 +19,19 @@ from app.cli.doctor.findings import Finding, fail, ok, warn
 from app.cpu_grant import granted_cpus
 from app.tree import ROOT, Tree
 
-__all__ = ["about_clock", "about_cpus", "about_files", "about_huge_pages", "about_kernel", "about_python"]
+__all__ = [
+    "COMPILED",
+    "SYSCTL",
+    "about_clock",
+    "about_cpus",
+    "about_files",
+    "about_huge_pages",
+    "about_kernel",
+    "about_python",
+]
 
 PYTHON_MIN = (3, 11)
+#: As setup.py has them.
 COMPILED = (
     *("app/front/head", "app/front/lane", "app/front/connection", "app/front/listener"),
     *("app/journal/writer", "app/agents/fields"),

@@ -18,7 +18,7 @@ __all__ = ["about_names", "about_settings"]
 #: What `boltlink up` sets for supervisord.conf; it reaches whoever is started from a program of the tree.
 GIVEN_BY_UP = {
     *("BOLTLINK_PYTHON", "BOLTLINK_RUN_DIR", "BOLTLINK_LOG_DIR"),
-    *("BOLTLINK_NUM_WEB", "BOLTLINK_NUM_AGGREGATORS", "BOLTLINK_INCLUDE"),
+    *("BOLTLINK_NUM_WEB", "BOLTLINK_NUM_AGGREGATORS", "BOLTLINK_NUM_JOBS", "BOLTLINK_INCLUDE"),
 }
 DAYS_OF_MONTH_MAX = 31
 BYTES_PER_HOT_LINK = 250  # 170 with short targets: 223 MB with a million links, 71 with 100,000 (docs/performance.md)

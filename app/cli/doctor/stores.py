@@ -13,13 +13,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.uri_parser import parse_uri
 from redis.exceptions import RedisError
 
-from app.cli.doctor.findings import Finding, fail, ok, warn
+from app.cli.doctor.findings import Finding, State, fail, ok, warn
+from app.cli.doctor.servers import about_servers
 from app.schema import SHAPE
-from app.stores import Database, missing_indexes, mongodb_url, open_mongodb, open_redis, redis_url
+from app.stores import (
+    MONGODB_WELL,
+    SCHEMA,
+    SCHEMA_VERSION,
+    Database,
+    missing_indexes,
+    mongodb_url,
+    open_mongodb,
+    open_redis,
+    redis_url,
+)
 from app.stores.embedded import MONGODB_TRANSACTION_S
-from app.stores.schema import SCHEMA, SCHEMA_VERSION
 from app.tree import Tree
 
 __all__ = ["about_stores"]
@@ -31,6 +42,7 @@ LATENCY_MAX_MS = 250.0  # what redirects allow a store
 DRIFT_GOOD_S = 1.0
 DRIFT_MAX_S = 10.0
 REDIS_MIN, MONGODB_MIN = (6, 0), (6, 0)
+_NAME_ALL = "Let BOLTLINK_MONGODB_URL name all members, with replicaSet and without directConnection."
 #: The latter two: a client that cannot be made of its URL, such as one with an unknown parameter.
 _STORE_ERRORS = (RedisError, PyMongoError, OSError, TimeoutError, ValueError, TypeError)
 
@@ -69,15 +81,22 @@ async def _about_redis(tree: Tree) -> AsyncIterator[Finding]:
     client = open_redis(redis_url(tree.settings))
     try:
         async with asyncio.timeout(ANSWER_S):
-            info: dict[str, Any] = await client.info("all")
-        yield _redis_itself(info)
-        yield _redis_memory(info)
-        yield _redis_persistence(info)
+            servers = await client.primaries()
+            infos: list[dict[str, Any]] = [await server.info("all") for server in servers]
+        for look in (_redis_itself, _redis_memory, _redis_persistence):
+            yield _worst([look(info) for info in infos])
+        yield await about_servers(client)
         yield await _latency("redis.latency", client.ping)
-        seconds, microseconds = await client.time()
-        yield _drift("Redis", seconds + microseconds / 1e6)
+        for server in servers:
+            seconds, microseconds = await server.time()
+            yield _drift("Redis", seconds + microseconds / 1e6)
     finally:
         await client.aclose()
+
+
+def _worst(findings: list[Finding]) -> Finding:
+    """Of several servers, what one says that is not as well as the others."""
+    return max(findings, key=lambda finding: list(State).index(finding.state))
 
 
 def _redis_itself(info: dict[str, Any]) -> Finding:
@@ -125,7 +144,7 @@ async def _about_mongodb(tree: Tree) -> AsyncIterator[Finding]:
         else:
             yield ok("mongodb", f"version {version}")
         yield _drift("MongoDB", hello["localTime"].replace(tzinfo=hello["localTime"].tzinfo or UTC).timestamp())
-        yield await _replica_set(database, hello)
+        yield await _replica_set(database, mongodb_url(tree.settings), hello)
         yield await _transactions(database)
         yield await _schema(database)
         yield await _indexes(database)
@@ -134,7 +153,7 @@ async def _about_mongodb(tree: Tree) -> AsyncIterator[Finding]:
         await database.client.close()
 
 
-async def _replica_set(database: Database, hello: dict[str, Any]) -> Finding:
+async def _replica_set(database: Database, url: str, hello: dict[str, Any]) -> Finding:
     check = "mongodb.replica_set"
     if "setName" not in hello:
         means = "No click is counted and no change announced: there are no transactions and no change stream."
@@ -145,8 +164,21 @@ async def _replica_set(database: Database, hello: dict[str, Any]) -> Finding:
         return warn(
             check, f"does not say ({error.code})", "A lost majority would not be seen here.", "Grant clusterMonitor."
         )
-    members = status["members"]
-    good = [member for member in members if member["state"] in (1, 2, 7)]  # primary, secondary, arbiter
+    reason = _unsafe_url(database, url) if len(status["members"]) > 1 else None
+    return _majority(status) if reason is None else warn(check, reason, "A fail-over would not be followed.", _NAME_ALL)
+
+
+def _unsafe_url(database: Database, url: str) -> str | None:
+    if database.client.topology_description.topology_type_name == "Single":
+        return "a direct connection to one member of several"
+    if "+srv" not in url and len(parse_uri(url)["nodelist"]) == 1:
+        return "the URL names one member of several: while that is away, nothing starts"
+    return None
+
+
+def _majority(status: dict[str, Any]) -> Finding:
+    check, members = "mongodb.replica_set", status["members"]
+    good = [member for member in members if member["state"] in MONGODB_WELL]
     found = f"{len(good)} of {len(members)} members of {status['set']} are up"
     if len(good) * 2 <= len(members):
         return fail(check, found, "There is no majority: nothing can be written.", "Start the others.")

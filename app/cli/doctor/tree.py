@@ -149,7 +149,10 @@ def about_base_url(tree: Tree) -> Iterator[Finding]:
     if parts.scheme != "https":
         means = "Browsers warn, and anybody on the way may read or change where links lead."
         yield warn(
-            "base_url", f"{url} is no https", means, "Put a proxy with a certificate in front (README), then https."
+            "base_url",
+            f"{url} is no https",
+            means,
+            "Put a proxy with a certificate in front (docs/operations.md, TLS).",
         )
     try:
         addresses = socket.getaddrinfo(

@@ -31,7 +31,7 @@ from app.cli.follow import Follower, format_line, last_lines
 from app.cli.monit.actions import Actions
 from app.cli.monit.page import draw
 from app.cli.monit.readings import Reading, Sampler
-from app.cli.monit.terminal import keyboard, read_key
+from app.cli.monit.terminal import keyboard, read_keys
 from app.cli.reload import programs_in_order
 from app.cli.talk import JSON
 from app.settings import Settings
@@ -103,8 +103,7 @@ class _Screen:
             with keyboard() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
                 while self._failure is None:
                     live.update(self._page(console.width, console.height), refresh=True)
-                    key = read_key(keys, KEY_S)
-                    if key and not self._press(key):
+                    if not all(map(self._press, read_keys(keys, KEY_S))):
                         break
         except KeyboardInterrupt:
             pass

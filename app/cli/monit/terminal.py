@@ -1,4 +1,4 @@
-"""The keyboard of a terminal, one key at a time, without a library of windows: five keys need none.
+"""The keyboard of a terminal, key by key, without a library of windows: five keys need none.
 
 In: a terminal. Out: names of keys. The terminal is as it was afterwards, however it ends. May import: the standard
 library.
@@ -7,6 +7,7 @@ library.
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 import termios
@@ -14,11 +15,13 @@ import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["keyboard", "read_key"]
+__all__ = ["keyboard", "read_keys"]
 
-BYTES_MAX = 64
-_NAMES = {b"\x1b[A": "up", b"\x1bOA": "up", b"k": "up", b"\x1b[B": "down", b"\x1bOB": "down", b"j": "down"}
-_NAMES |= {b"\x1b": "escape", b"\x03": "q", b"\x04": "q"}
+BYTES_MAX = 4096  # what a terminal keeps for who reads it
+_KEY = re.compile(r"\x1b[\[O][0-9;]*.|.", re.DOTALL)
+_NAMES = {"\x1b[A": "up", "\x1bOA": "up", "k": "up", "\x1b[B": "down", "\x1bOB": "down", "j": "down"}
+_NAMES |= {"\x1b": "escape", "\x03": "q", "\x04": "q"}
+_MOVES = ("up", "down")
 
 
 @contextmanager
@@ -33,13 +36,18 @@ def keyboard() -> Iterator[int]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-def read_key(descriptor: int, limit_s: float) -> str:
-    """A key: its letter, or up, down, escape; "" when none came within `limit_s`. q, too, when the terminal is gone."""
+def read_keys(descriptor: int, limit_s: float) -> list[str]:
+    """Keys in order, each its letter, or up, down, escape; none if none came within `limit_s`. q, too, when the
+    terminal is gone. Of what was pressed at once, nothing follows a key that is no move: it would be answered on a page
+    that nobody has seen."""
     if not select.select([descriptor], [], [], limit_s)[0]:
-        return ""
+        return []
     data = os.read(descriptor, BYTES_MAX)
     if not data:
-        return "q"
-    if data[:1] != b"\x1b":
-        data = data[:1]  # keys that were pressed meanwhile would be answered on a page that is gone
-    return _NAMES.get(data, data.decode("utf-8", "replace"))
+        return ["q"]
+    keys = []
+    for key in _KEY.findall(data.decode("utf-8", "replace")):
+        keys.append(_NAMES.get(key, key))
+        if keys[-1] not in _MOVES:
+            break
+    return keys
