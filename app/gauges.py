@@ -55,7 +55,7 @@ class Gauges:
         self._publish_front()
         self._publish_lookups()
         self._publish_journal()
-        self._metrics.count_spans()
+        self._metrics.count_told()
         self._metrics.count_to("limits_local", self._limiter.local)
         for store, breaker in self._breakers.items():
             self._metrics.set("breaker", breaker.state.value, store)
@@ -74,7 +74,7 @@ class Gauges:
     def _publish_lookups(self) -> None:
         metrics, gate, found = self._metrics, self._gate, self._resolver.counts
         metrics.count_to("cache", gate.lane.hits + gate.warm_hits, "l1", "hit")
-        metrics.count_to("cache", found.redis_hits + found.redis_misses, "l1", "miss")
+        metrics.count_to("cache", found.asked, "l1", "miss")
         metrics.count_to("cache", found.redis_hits, "redis", "hit")
         metrics.count_to("cache", found.redis_misses, "redis", "miss")
         metrics.count_to("cache", found.mongodb_hits, "mongodb", "hit")

@@ -3,7 +3,7 @@
 A killed program is away until its modules are loaded, so that most of this time is theirs. While they are loaded
 
     nothing looks for cycles   a module makes many objects and next to no garbage
-    HIDDEN are not there       libraries load them because they are installed, and none of our programs uses them
+    HIDDEN are not there       libraries load them because they are installed, and none of our programs needs that
 
 `run_program` ends this by `settle` before its program begins. What it is worth: docs/performance.md#restart.
 In: a module's name, the first argument. Out: that module, run as the program. May import: the standard library.
@@ -18,8 +18,9 @@ from typing import Any
 
 __all__ = ["launch", "settle"]
 
-#: rich draws tracebacks for structlog's console; OpenTelemetry's metrics count redis-py's calls.
-HIDDEN = ("opentelemetry", "rich")
+#: rich draws tracebacks for structlog's console; OpenTelemetry's metrics count redis-py's calls; PyOpenSSL, of which
+#: PyMongo's asynchronous half makes no use, begins with all of cryptography; ua-parser could read its table as YAML.
+HIDDEN = ("opentelemetry", "rich", "pymongo.pyopenssl_context", "yaml")
 _modules: dict[str, Any] = sys.modules
 
 

@@ -12,7 +12,6 @@ synced, exit 0. May import: everything.
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import socket
 import sys
@@ -27,11 +26,12 @@ from app.accounts import AuditLog, KeyRing, SecondFactors, Sessions, Tries, User
 from app.agents import CountryFinder, Networks, client_address
 from app.api import Services, make_application
 from app.cpu_grant import web_processes
+from app.dashboard import Assets
 from app.feed import Hub
 from app.front import Gate, Listener, TornadoExchange
 from app.gauges import Gauges
+from app.jobs import JobQueue, ring
 from app.journaling import JournalKeeper
-from app.lifeline import take_lock
 from app.limits import Buckets, Limiter, Quota, Scans
 from app.links import (
     Catalog,
@@ -44,8 +44,8 @@ from app.links import (
     PasswordHasher,
     authority_of,
 )
-from app.observe import Health, Metrics, get_logger
-from app.process import calm_collector, node_id, run_program
+from app.observe import Health, Metrics, get_logger, reason_of
+from app.process import calm_collector, node_id, refuse_second, run_program
 from app.redirect import (
     AnswerBook,
     Channel,
@@ -69,6 +69,8 @@ from app.stores import (
     redis_url,
     run_dir,
 )
+from app.titles import Asking
+from app.webhooks import WebhookStore, make_fetcher
 
 __all__ = ["WebProcess", "main"]
 
@@ -96,7 +98,9 @@ class WebProcess:
         self.table = Table(settings.hot_links)
         self.book = AnswerBook(time.time())
         self.audit = AuditLog(self.database, now_s=time.time, token_bytes=secrets.token_bytes)
-        links = LinkStore(self.database, kept_s=settings.deleted_kept, write_notes=self.audit.write)
+        self.jobs = JobQueue(self.database, kept_s=settings.jobs_kept)
+        write_notes = Asking(self.jobs, self.audit.write).write if settings.titles == "on" else self.audit.write
+        links = LinkStore(self.database, kept_s=settings.deleted_kept, write_notes=write_notes)
         cache = LinkCache(self.redis)
         self.breakers = {store: Breaker(store, time.monotonic) for store in BREAKERS}
         self.resolver = Resolver(
@@ -252,7 +256,7 @@ class WebProcess:
                 randbits=chance.bits,
                 randbelow=chance.below,
                 ours=self._ours,
-                on_unannounced=lambda error: self._log.warning("change not announced", reason=str(error)[:200]),
+                on_unannounced=lambda error: self._log.warning("change not announced", reason=reason_of(error)),
                 options_of=self.domains.options_of,
             ),
             links=links,
@@ -277,7 +281,13 @@ class WebProcess:
             limiter=self.limiter,
             quota=Quota(self.limiter, time.monotonic),
             health=self.health,
+            dashboard=Assets(has_sign_on=settings.oidc_issuer is not None),
+            jobs=self.jobs,
+            ring=lambda: ring(self.redis),
+            webhooks=WebhookStore(self.database, self.audit, owner_max=settings.webhooks_max),
+            receivers=make_fetcher(settings),
             now_s=time.time,
+            token_bytes=secrets.token_bytes,
             token=secrets.token_urlsafe,
         )
         self.health.add("redis", self.redis.ping)
@@ -368,9 +378,7 @@ def is_compiled() -> bool:
 
 async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     """One web process until it is told to stop."""
-    lock = take_lock(run_dir(settings) / f"{name}.lock")
-    if lock is None:
-        raise RuntimeError(f"another {name} runs on {settings.state_dir}")
+    refuse_second(run_dir(settings), name)
     process = WebProcess(settings, name)
     await process.start()
     calm_collector()
@@ -378,7 +386,6 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
         await process.run(stop)
     finally:
         await process.finish()
-        os.close(lock)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
 from app.launch import settle
-from app.lifeline import REFUSED_STATUS, OrphanedError, die_with_supervisor
-from app.observe import TraceWish, configure_logs, get_logger, start_traces, stop_traces
+from app.lifeline import REFUSED_STATUS, OrphanedError, die_with_supervisor, take_lock
+from app.observe import TraceWish, configure_logs, get_logger, reason_of, start_traces, stop_traces
 from app.settings import Settings, SettingsError
 from app.stores import (
     Database,
@@ -52,7 +52,16 @@ from app.stores import (
     supervisor_pid_file,
 )
 
-__all__ = ["LeasedWork", "Main", "node_id", "run_program", "wait_for_data", "work_by_lease"]
+__all__ = [
+    "LeasedWork",
+    "Main",
+    "calm_collector",
+    "node_id",
+    "refuse_second",
+    "run_program",
+    "wait_for_data",
+    "work_by_lease",
+]
 
 Main = Callable[[Settings, str, asyncio.Event], Awaitable[None]]
 STAND_BY_S = 1.0
@@ -111,7 +120,7 @@ def _run(settings: Settings, name: str, main: Main) -> int:
         get_logger().error("not started", reason=str(error))
         return REFUSED_STATUS
     except Exception as error:
-        get_logger().error("failed", reason=str(error).split("\n")[0], exc_info=error)
+        get_logger().error("failed", reason=reason_of(error), exc_info=error)
         return 1
     get_logger().info("stopped")
     return 0
@@ -147,6 +156,16 @@ def _read_log_level(name: str) -> None:
     else:
         configure_logs(name, level)
         get_logger().warning("settings read again", log_level=level)
+
+
+def refuse_second(folder: Path, name: str) -> None:
+    """Holds `NAME.lock` in a folder for as long as this process lives, so that there are never two of a program.
+
+    Raises:
+        RuntimeError: another process holds it; the program ends with that one line, and is started again.
+    """
+    if take_lock(folder / f"{name}.lock") is None:
+        raise RuntimeError(f"another {name} runs on {folder}")
 
 
 def node_id(state: Path) -> str:
@@ -203,12 +222,12 @@ async def work_by_lease(lease: Lease, work: LeasedWork, stop: asyncio.Event, *, 
     try:
         await shift.end()
     except (LeaseLostError, *_STORE_ERRORS) as error:
-        get_logger().warning("not ended in order", reason=_reason(error))  # the lease runs out by itself
+        get_logger().warning("not ended in order", reason=reason_of(error))  # the lease runs out by itself
 
 
 async def _back_off(error: Exception, failures: int, stop: asyncio.Event) -> int:
     """Says why and waits, the longer the more `failures` came before; how many there are now."""
-    get_logger().warning("a store does not answer", reason=_reason(error), tries=failures + 1)
+    get_logger().warning("a store does not answer", reason=reason_of(error), tries=failures + 1)
     await _pause(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)], stop)
     return failures + 1
 
@@ -252,7 +271,3 @@ class _Shift:
             if self.is_open:
                 await self._work.drain()
             await self._lease.release()
-
-
-def _reason(error: Exception) -> str:
-    return str(error).split("\n")[0][:200]

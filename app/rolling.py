@@ -3,12 +3,15 @@
 In: a tree, and names of its programs. Out: each has a new pid and serves; redirects never stop, because a web process
 drains while its siblings answer, and the next is asked to end only when it is back.
 
-    draining    supervisord has sent SIGTERM; what was asked is answered (docs/operations.md)
-    starting    a new process runs; it is asked on its own socket whether it is ready
+    draining    it has got SIGTERM; what was asked is answered (docs/operations.md)
+    starting    supervisord starts what has ended; the new process is asked on its own socket whether it is ready
     ready       a web process: /ready is 200; a worker: it lives for WORKER_S
+    apart       where an ending process turns newcomers away (`app.front.listener`), they come again a second later, and
+                must not find the next one at the same: two web processes end APART_S after each other
 
 Only one restarts at a time: `<run>/restart.lock`. A program that does not come up ends it: `RestartError`, the others
-are left as they were. May import: tree, lifeline.
+are left as they were. Nothing is stopped in supervisord's eyes: it starts the program again by itself, whatever becomes
+of who asked for it. May import: tree, lifeline, sockets.
 """
 
 from __future__ import annotations
@@ -21,16 +24,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from supervisor.xmlrpc import Faults
+
 from app.lifeline import take_lock
+from app.sockets import queue_moves
 from app.tree import Tree
 
 __all__ = ["BusyError", "RestartError", "only_one", "restart"]
 
-STOP_S = 70.0  # supervisord kills after stopwaitsecs, 35 s for a web process
+KILLED_S = 10.0  # a killed process is gone by then
 START_S = 30.0
 WORKER_S = 1.0
+APART_S = 1.5  # a SYN comes again after 1 s (RFC 6298), by kernels' coarse timers a little later, and then after 3 s
 STEP_S = 0.02
-_STOPPED = ("STOPPED", "EXITED", "FATAL")
+NO_PID = 0  # supervisord's, of a program that does not run
 _FAILURES = (OSError, http.client.HTTPException, xmlrpc.client.Error)
 
 
@@ -60,26 +67,58 @@ def restart(tree: Tree, name: str) -> float:
         title = next(
             f"{info['group']}:{info['name']}" for info in tree.ask("getAllProcessInfo") if info["name"] == name
         )
-        _stop(tree, title)
-        stopped_s = time.monotonic()
-        tree.ask("startProcess", title, False)
+        _renew(tree, title)
+        ended_s = time.monotonic()
         _wait_until_it_serves(tree, title, name)
+        away_s = time.monotonic() - ended_s
+        if name in tree.web_names and not queue_moves():
+            time.sleep(max(0.0, APART_S - away_s))
     except StopIteration:
         raise RestartError(f"no program {name} in this tree") from None
     except _FAILURES as error:
         raise RestartError(f"{name}: supervisord does not do it ({error})") from error
-    return time.monotonic() - stopped_s
+    return away_s
 
 
-def _stop(tree: Tree, title: str) -> None:
-    """Asks a program to end, and waits until it has."""
-    if tree.ask("getProcessInfo", title)["statename"] in _STOPPED:
-        return
-    tree.ask("stopProcess", title, False)
-    deadline = time.monotonic() + STOP_S
-    while tree.ask("getProcessInfo", title)["statename"] not in _STOPPED:
+def _renew(tree: Tree, title: str) -> None:
+    """Asks a program to end, waits until it has, and starts what supervisord does not start by itself."""
+    pid = tree.ask("getProcessInfo", title)["pid"]
+    if pid != NO_PID:
+        tree.ask("signalProcess", title, "TERM")
+        patience_s = _patience_s(tree, title)
+        state = _state_after(tree, title, pid, patience_s)
+        if state is None:
+            tree.ask("signalProcess", title, "KILL")
+            state = _state_after(tree, title, pid, KILLED_S)
+        if state is None:
+            raise RestartError(f"{title} did not end within {patience_s + KILLED_S:.0f} s")
+        if state != "STOPPED":
+            return
+    try:
+        tree.ask("startProcess", title, False)
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode != Faults.ALREADY_STARTED:
+            raise
+
+
+def _patience_s(tree: Tree, title: str) -> float:
+    """How long a program may take to end, as supervisord.conf says."""
+    return next(
+        float(config["stopwaitsecs"])
+        for config in tree.ask("getAllConfigInfo")
+        if f"{config['group']}:{config['name']}" == title
+    )
+
+
+def _state_after(tree: Tree, title: str, pid: int, limit_s: float) -> str | None:
+    """The state of a program as soon as that process of it has ended; None when it has not in time."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        info: dict[str, Any] = tree.ask("getProcessInfo", title)
+        if info["pid"] != pid:
+            return str(info["statename"])
         if time.monotonic() > deadline:
-            raise RestartError(f"{title} did not end within {STOP_S:.0f} s")
+            return None
         time.sleep(STEP_S)
 
 

@@ -21,11 +21,12 @@ from pymongo.errors import PyMongoError
 from app.accounts import INDEXES as ACCOUNT_INDEXES
 from app.analytics import INDEXES as CLICK_INDEXES
 from app.api import INDEXES as API_INDEXES
+from app.jobs import INDEXES as JOB_INDEXES
 from app.links import INDEXES as LINK_INDEXES
 from app.links import LINKS
 from app.links import OBSOLETE as LINK_OBSOLETE
 from app.migrating import MIGRATIONS
-from app.observe import get_logger
+from app.observe import get_logger, reason_of
 from app.stores import (
     Database,
     Lease,
@@ -36,10 +37,14 @@ from app.stores import (
     read_schema,
     renewing,
 )
+from app.webhooks import INDEXES as WEBHOOK_INDEXES
 
 __all__ = ["SHAPE", "bring_up"]
 
-SHAPE = Shape({LINKS: LINK_INDEXES, **ACCOUNT_INDEXES, **API_INDEXES, **CLICK_INDEXES}, {LINKS: LINK_OBSOLETE})
+SHAPE = Shape(
+    {LINKS: LINK_INDEXES, **ACCOUNT_INDEXES, **API_INDEXES, **CLICK_INDEXES, **JOB_INDEXES, **WEBHOOK_INDEXES},
+    {LINKS: LINK_OBSOLETE},
+)
 WAIT_S = 0.1  # for another process that makes the indexes
 RETRY_S = 0.5
 
@@ -66,7 +71,7 @@ async def bring_up(database: Database, holder: str, on_usable: Callable[[], Awai
             else:
                 await asyncio.sleep(WAIT_S)
         except PyMongoError as error:
-            get_logger().warning("waiting for MongoDB", reason=str(error).split("\n")[0][:200])
+            get_logger().warning("waiting for MongoDB", reason=reason_of(error))
             await asyncio.sleep(RETRY_S)
 
 

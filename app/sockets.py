@@ -9,9 +9,10 @@ import resource
 import socket
 from pathlib import Path
 
-__all__ = ["listen", "listen_for_group", "listen_privately", "raise_descriptors"]
+__all__ = ["listen", "listen_for_group", "listen_privately", "queue_moves", "raise_descriptors"]
 
 BACKLOG = 4096
+MIGRATE = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -50,3 +51,11 @@ def raise_descriptors() -> int:
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
+
+
+def queue_moves() -> bool:
+    """Whether the kernel hands the queue of a listener that is closed to its siblings (Linux 5.14)."""
+    try:
+        return MIGRATE.read_text().strip() == "1"
+    except OSError:
+        return False

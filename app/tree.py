@@ -32,8 +32,9 @@ from app.lifeline import REFUSED_STATUS, take_lock
 from app.settings import Settings
 from app.stores import run_dir, supervisor_pid_file
 
-__all__ = ["ROOT", "Tree"]
+__all__ = ["ROOT", "STOP_LIMIT_S", "Tree"]
 
+STOP_LIMIT_S = 260.0  # the 250 s that supervisord.conf gives all groups to stop, one after another, and a little
 RPC_S = 5.0
 READY_S = 2.0
 BODY_BYTES_MAX = 4096
@@ -75,6 +76,7 @@ class Tree:
         count = settings.aggregators
         self.worker_names = ["aggregator"] if count == 1 else [f"aggregator_{number}" for number in range(count)]
         self.worker_names += ["announcer", "rollup", *(["backup"] if settings.backup_dir is not None else [])]
+        self.worker_names += [f"jobs_{number}" for number in range(settings.jobs)]
 
     def as_started(self) -> Tree:
         """This tree with the settings that its programs start with, which may not be those of this shell.
@@ -99,7 +101,8 @@ class Tree:
         }
         parts = [f"embedded-{name}.conf" for name in self.engines]
         parts.append("aggregator.conf" if self.settings.aggregators == 1 else "aggregators.conf")
-        parts += [f"{name}.conf" for name in self.worker_names if not name.startswith("aggregator")]
+        parts += [f"{name}.conf" for name in self.worker_names if not name.startswith(("aggregator", "jobs"))]
+        parts.append("jobs.conf")
         return {
             **os.environ,
             **paths,
@@ -109,6 +112,7 @@ class Tree:
             "BOLTLINK_LOG_DIR": str(self.logs),
             "BOLTLINK_NUM_WEB": str(len(self.web_names)),
             "BOLTLINK_NUM_AGGREGATORS": str(self.settings.aggregators),
+            "BOLTLINK_NUM_JOBS": str(self.settings.jobs),
             "BOLTLINK_INCLUDE": " ".join(f"etc/supervisor/{part}" for part in parts),
         }
 

@@ -135,7 +135,7 @@ build_release() { # FOLDER; `complete` is made last, so one that was cut short i
 }
 
 check_release() { # FOLDER
-    as_user "$1/.venv/bin/python" -P -c 'import app.main, app.cli.up, workers.aggregator, workers.announcer, workers.rollup' ||
+    as_user "$1/.venv/bin/python" -P -c 'import app.main, app.cli.up, workers.aggregator, workers.announcer, workers.rollup, workers.jobs' ||
         die "$(basename "$1") cannot be imported; nothing was changed"
     ls "$1"/app/front/*.so >/dev/null 2>&1 || warn "$(basename "$1") is interpreted, not compiled"
     as_user "$1/.venv/bin/python" -P -m app.cli doctor -q && return
@@ -183,9 +183,9 @@ go_to() { # FOLDER: switch to a release; running programs follow one after anoth
     [ -z "$before" ] || point switching-from "$before"
     if is_running; then
         point current "$1"
-        if ! "$WRAPPER" reload; then
+        if ! "$WRAPPER" reload --running; then
             point current "$before"
-            "$WRAPPER" reload --force || warn "the reload back failed too: boltlink status, boltlink logs"
+            "$WRAPPER" reload --running --force || warn "the reload back failed too: boltlink status, boltlink logs"
             rm -f "$HOME_DIR/switching-from"
             die "$(basename "$1") did not come up; back on $(basename "$before")"
         fi

@@ -7,7 +7,7 @@
               1   4  length of the payload in bytes, big endian
               5   4  length of its content
               9  16  BLAKE2b of start, the block's number (8 bytes), its bytes 0-8 and its payload
-             25      payload: the content, one zstd frame
+             25      payload: the content, one zstd frame that says how long it is
 
     content of head        BSON of `Head`: when, by which release, which collections with which indexes
     content of documents   2 bytes: number of the collection in the head; then BSON documents as MongoDB sent them
@@ -239,7 +239,10 @@ class BlockReader:
         if _digest(self._start, self._number, fields, payload) != digest:
             raise DamagedError(offset, "a checksum differs")
         try:
-            content = self._unpacker.decompress(payload, max_output_size=content_bytes)
+            # A frame asks for as much memory as it says itself, whatever limit is given: 4 GiB of zeros are 131 kB.
+            if zstandard.frame_content_size(payload) != content_bytes:
+                raise DamagedError(offset, "a block is not as long as it says")
+            content = self._unpacker.decompress(payload)
             self._number += 1
             return Kind(kind), memoryview(content)
         except (zstandard.ZstdError, ValueError) as error:

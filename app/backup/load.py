@@ -9,13 +9,13 @@ backup, with its indexes, and nothing else; caches that forgot everything.
                `blocks` follows every few; what a kill cut short is inserted again, and what is there already is skipped
     SWAPPING   indexes are made and documents counted; each is then renamed over its namesake, what the backup does not
                hold is dropped. Done again, a rename finds nothing left to do
-    TELLING    leases are forgotten, and with them how far the announcer was; Redis forgets every link; every process is
-               told that any link may have changed
+    TELLING    jobs that are not over are dead, and may be done again by hand; leases are forgotten, and with them how
+               far the announcer was; Redis forgets every link; every process is told that any link may have changed
     (gone)     programs may start; in the same transaction the restore is noted in the audit log
 
 Versions: a cache may hold a link as it was after the backup, with a higher version, which would win. So each link is
 given a version that is higher than any given out before: max(its own + 1, `version_min`), where `version_min` is the
-time of the restore and CLOCK_SLACK_MS, for the clocks of other nodes. May import: links, stores.
+time of the restore and CLOCK_SLACK_MS, for the clocks of other nodes. May import: jobs, links, stores.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from pymongo.errors import BulkWriteError, CollectionInvalid, PyMongoError
 from app.backup.dump import STAGING, kept_collections
 from app.backup.format import Block, BlockReader, split_documents
 from app.backup.verify import Contents
+from app.jobs import JobQueue
 from app.links import LINKS, LinkCache
 from app.stores import LEASES, RESTORE_ID, SCHEMA, Database, Lease, LeaseLostError, Session, transact
 
@@ -260,12 +261,15 @@ class Load:
         await self._database[STAGING + SCHEMA].drop()
 
     async def _tell(self) -> None:
-        """The announcer does the same at its start, and once more, for readers that are under way just now."""
+        """The announcer does the same at its start, and once more, for readers that are under way just now.
+
+        What waited to be done when the backup was made may have been done since.
+        """
+        await JobQueue(self._database, kept_s=0).set_aside("the database was restored")
         await self._database[LEASES].delete_many({"_id": {"$ne": LEASE}})
         await self._cache.forget_announced()
-        cursor = await self._cache.clear_some(0)
-        while cursor:
-            cursor = await self._cache.clear_some(cursor)
+        async for _ in self._cache.clear():
+            pass
         await self._cache.announce_all()
 
     async def _note(self, stage: Stage, blocks: int) -> None:

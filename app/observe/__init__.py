@@ -1,7 +1,7 @@
 """Logs, metrics, health, ids of requests, traces."""
 
 from app.observe.health import Health
-from app.observe.logs import RotatedLog, configure_logs, get_logger
+from app.observe.logs import RotatedLog, configure_logs, get_logger, reason_of
 from app.observe.metrics import REDIRECT_EDGES_S, Metrics, expect_programs
 from app.observe.requests import REQUEST_ID_FIELD, bind_request, request_id_of
 from app.observe.traces import (
@@ -45,6 +45,7 @@ __all__ = [
     "is_tracing",
     "parent_in",
     "parent_of",
+    "reason_of",
     "request_id_of",
     "start_traces",
     "stop_traces",

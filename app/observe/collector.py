@@ -170,13 +170,13 @@ class _Exporter(SpanExporter):
         self.taken += len(spans)
         result = self._inner.export(spans)
         if result is SpanExportResult.SUCCESS:
-            self.sent += len(spans)
             if self._is_failing:
                 get_logger().info("spans are sent again", dropped=self.failed)
+            self.sent += len(spans)
         else:
-            self.failed += len(spans)
             if not self._is_failing:
                 get_logger().warning("spans are not sent", reason=self._words.said)
+            self.failed += len(spans)
         self._is_failing = result is not SpanExportResult.SUCCESS
         return result
 

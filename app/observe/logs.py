@@ -22,11 +22,13 @@ from typing import Any
 
 import structlog
 
-__all__ = ["LineWriter", "RotatedLog", "configure_logs", "get_logger"]
+__all__ = ["LineWriter", "RotatedLog", "configure_logs", "dropped_lines", "get_logger", "reason_of"]
 
 FILE_BYTES_MAX = 20_000_000  # as supervisord.conf has it for the logs of programs
 BACKUPS = 5
+REASON_CHARACTERS_MAX = 200
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_configured: list[LineWriter] = []  # since the start of this process: a new level comes with a new writer
 
 
 class LineWriter:
@@ -120,6 +122,7 @@ class RotatedLog:
 def configure_logs(program: str, level: str, descriptor: int = 1) -> LineWriter:
     """Sends the logs of this process, also those of libraries, to `descriptor` from `level` on."""
     writer = LineWriter(descriptor)
+    _configured.append(writer)
 
     def emit(_: Any, method: str, fields: Any) -> str:
         event = fields.pop("event", "")
@@ -137,6 +140,17 @@ def configure_logs(program: str, level: str, descriptor: int = 1) -> LineWriter:
     )
     logging.basicConfig(handlers=[_Handler()], level=max(_LEVELS[level], logging.WARNING), force=True)
     return writer
+
+
+def dropped_lines() -> int:
+    """How many lines of this process were dropped since its start."""
+    return sum(writer.dropped for writer in _configured)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something failed, as one short line: without the whole reply that PyMongo adds to what MongoDB said."""
+    said = str(error).partition(", full error")[0].partition("\n")[0]
+    return said[:REASON_CHARACTERS_MAX] or type(error).__name__
 
 
 def get_logger() -> Any:

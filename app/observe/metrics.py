@@ -6,7 +6,7 @@ not its pid: a restarted web_1 goes on counting where web_1 died. A program hold
 while it lives; gauges of a program that is gone are not shown, its counts are, because a total must not fall. Which
 programs there should be is told at the start by such files, so one that never comes so far is seen to be missing.
 What the kernel knows of each living program is read when it is asked for.
-May import: prometheus_client, psutil, lifeline.
+May import: prometheus_client, psutil, lifeline, families, logs, traces.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import os
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from typing import Any
 import psutil
 
 from app.lifeline import take_lock
+from app.observe.families import COUNTERS, GAUGES, GaugeFamily
+from app.observe.logs import dropped_lines
 from app.observe.traces import trace_counts
 
 __all__ = ["REDIRECT_EDGES_S", "Metrics", "expect_programs"]
@@ -68,66 +70,15 @@ class Metrics:
             "boltlink_redirect_seconds", "Time to answer a hit.", buckets=REDIRECT_EDGES_S, registry=registry
         )
         self._latency_published = [0] * (len(REDIRECT_EDGES_S) + 1)
-
-        def counter(name: str, text: str, *labels: str) -> Any:
-            return prometheus_client.Counter(name, text, labels, registry=registry)
-
-        def gauge(name: str, text: str, *labels: str, mode: Any = "mostrecent") -> Callable[[], Any]:
-            # Made when first set: a gauge that a program never sets must not be a zero among the others'.
-            return lambda: prometheus_client.Gauge(name, text, labels, registry=registry, multiprocess_mode=mode)
-
         self._counters = {
-            "redirects": counter("boltlink_redirects", "Answers to slugs.", "outcome"),
-            "cache": counter("boltlink_cache_requests", "Look-ups of links.", "layer", "result"),
-            "journaled": counter("boltlink_clicks_journaled", "Records appended to the journal."),
-            "aggregated": counter("boltlink_clicks_aggregated", "Records applied to statistics."),
-            "dropped": counter("boltlink_clicks_dropped", "Records lost for want of room."),
-            "set_aside": counter("boltlink_buckets_set_aside", "Buckets that MongoDB refused."),
-            "given_up": counter("boltlink_journal_given_up", "Journals that a clone or an older state shared."),
-            "damaged": counter("boltlink_journal_damaged", "Stretches of journal that could not be read."),
-            "moved": counter("boltlink_rollup_moved", "Documents moved into days and months."),
-            "removed": counter("boltlink_rollup_removed", "Days and months that retention removed."),
-            "rollup_races": counter("boltlink_rollup_races", "Moves that were tried again."),
-            "migrated": counter("boltlink_migrated", "Documents that a migration changed."),
-            "migration_failures": counter("boltlink_migration_failures", "Documents that could not be migrated."),
-            "live_published": counter("boltlink_live_published", "Visits told to those who watch."),
-            "live_dropped": counter("boltlink_live_dropped", "Visits that Redis did not take in time."),
-            "refused": counter("boltlink_connections_refused", "Connections over the limit."),
-            "expired": counter("boltlink_connections_expired", "Connections ended by a time-out."),
-            "store_failures": counter("boltlink_store_failures", "Look-ups that a store did not answer."),
-            "limits_local": counter("boltlink_limits_local", "Limits judged by one process, Redis being away."),
-            "announced": counter("boltlink_changes_announced", "Changes of links repeated in Redis."),
-            "mended": counter("boltlink_changes_mended", "Changes that Redis had lost again a second later."),
-            "cleared": counter("boltlink_cache_clears", "Times that all links were forgotten in Redis."),
-            "spans_sent": counter("boltlink_spans_sent", "Spans that the collector of traces took."),
-            "spans_dropped": counter("boltlink_spans_dropped", "Spans that it did not take."),
-            "lines_dropped": counter("boltlink_log_lines_dropped", "Log lines that would have blocked."),
+            key: prometheus_client.Counter(family.name, family.text, family.labels, registry=registry)
+            for key, family in COUNTERS.items()
         }
-        self._gauges: dict[str, Any] = {}
-        self._gauge_makers = {
-            "journal_bytes": gauge("boltlink_journal_bytes", "Journals on disk.", mode="max"),
-            "disk_free": gauge("boltlink_disk_free_bytes", "Free on the state folder's disk.", mode="min"),
-            "disk_size": gauge("boltlink_disk_size_bytes", "Size of that disk.", mode="max"),
-            "journal_left": gauge("boltlink_journal_seconds_left", "Outage the journal bears.", mode="min"),
-            "lag": gauge("boltlink_aggregation_lag_seconds", "Age of the oldest click not applied.", mode="max"),
-            "rollup_active": gauge("boltlink_rollup_active", "Whether rollup holds its lease.", mode="max"),
-            "migrations_pending": gauge("boltlink_migrations_pending", "Migrations under way.", mode="max"),
-            "migration_progress": gauge("boltlink_migration_progress", "Of the pass under way.", mode="min"),
-            "orphans": gauge("boltlink_rollup_orphan_days", "Old days that are in no month.", mode="max"),
-            "backup_age": gauge("boltlink_backup_age_seconds", "Age of the newest scheduled backup.", mode="min"),
-            "backup_every": gauge("boltlink_backup_every_seconds", "Time between two of them.", mode="min"),
-            "backup_failed": gauge("boltlink_backup_failed", "Whether the last try failed.", mode="max"),
-            "backup_seconds": gauge("boltlink_backup_seconds", "How long the last one took.", mode="max"),
-            "backup_bytes": gauge("boltlink_backup_bytes", "Size of the newest one.", mode="max"),
-            "store_up": gauge("boltlink_store_up", "Whether a store answers.", "store", mode="min"),
-            "announcer_active": gauge("boltlink_announcer_active", "1 where the announcer works.", mode="max"),
-            "loop_lag": gauge("boltlink_event_loop_lag_seconds", "Worst delay of the loop.", mode="max"),
-            "connections": gauge("boltlink_connections", "Open client connections.", mode="sum"),
-            "breaker": gauge("boltlink_store_breaker", "0 closed, 1 half-open, 2 open.", "store", mode="max"),
-            "live_streams": gauge("boltlink_live_streams", "Clients that watch visits.", mode="sum"),
-            "hot_links": gauge("boltlink_hot_links", "Links in memory.", mode="sum"),
-        }
-        self._requests = counter("boltlink_http_requests", "Requests to the API.", "route", "status")
+        self._registry = registry
+        self._gauges: dict[str, Any] = {}  # made when first set: one that a program never sets is no zero among others'
+        self._requests = prometheus_client.Counter(
+            "boltlink_http_requests", "Requests to the API.", ("route", "status"), registry=registry
+        )
         self._request_seconds = prometheus_client.Histogram(
             "boltlink_http_request_seconds",
             "Time to answer the API.",
@@ -156,8 +107,9 @@ class Metrics:
         self._latency._sum.inc(max(0.0, seconds - self._published.get(("latency", ()), 0)))
         self._published["latency", ()] = seconds
 
-    def count_spans(self) -> None:
-        """Publishes what became of this program's spans."""
+    def count_told(self) -> None:
+        """Publishes what became of what this program tells others: log lines and spans."""
+        self.count_to("lines_dropped", dropped_lines())
         sent, dropped = trace_counts()
         self.count_to("spans_sent", sent)
         self.count_to("spans_dropped", dropped)
@@ -168,8 +120,13 @@ class Metrics:
             self._alive = self._live()
         gauge = self._gauges.get(name)
         if gauge is None:
-            gauge = self._gauges[name] = self._gauge_makers[name]()
+            gauge = self._gauges[name] = self._make_gauge(GAUGES[name])
         (gauge.labels(*labels) if labels else gauge).set(value)
+
+    def _make_gauge(self, family: GaugeFamily) -> Any:
+        return self._client.Gauge(
+            family.name, family.text, family.labels, registry=self._registry, multiprocess_mode=family.mode
+        )
 
     def on_request(self, route: str, status: int, seconds: float) -> None:
         """One request to the API."""
@@ -225,7 +182,7 @@ class Metrics:
                     usage, times = process.memory_info(), process.cpu_times()
                     memory.add_metric([path.stem], usage.rss - usage.shared)
                     files.add_metric([path.stem], process.num_fds())
-                    started.add_metric([path.stem], process.create_time())
+                    started.add_metric([path.stem], path.stat().st_mtime)  # the kernel's own moves with a clock's steps
                     cpu.add_metric([path.stem], times.user + times.system)
             except (ValueError, psutil.Error):
                 continue  # it is just starting, or has just ended

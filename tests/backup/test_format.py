@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
 
 import bson
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,6 +108,22 @@ def test_a_length_that_lies_asks_for_no_memory() -> None:
     huge[edges[2] + 1 : edges[2] + 5] = b"\xff\xff\xff\xff"
     with pytest.raises(DamagedError, match="too large"):
         verify(io.BytesIO(bytes(huge)))
+
+
+def sealed(payload: bytes, content_bytes: int) -> bytes:
+    """A backup whose first block somebody made who can compute checksums."""
+    start = b"BOLTLINKBACKUP" + FORMAT_VERSION.to_bytes(2, "big")
+    fields = b"\x01" + len(payload).to_bytes(4, "big") + content_bytes.to_bytes(4, "big")
+    digest = hashlib.blake2b(start + bytes(8) + fields + payload, digest_size=16).digest()
+    return start + fields + digest + payload
+
+
+@pytest.mark.parametrize("says_bytes", [0, 1_000, 1_000_001])
+def test_a_frame_that_holds_more_than_its_block_says_is_not_unpacked(says_bytes: int) -> None:
+    payload = zstandard.ZstdCompressor().compress(bytes(1_000_000))
+    for frame in (payload, zstandard.ZstdCompressor(write_content_size=False).compress(bytes(1_000_000))):
+        with pytest.raises(DamagedError, match="not as long as it says"):
+            BlockReader(io.BytesIO(sealed(frame, says_bytes)))
 
 
 @given(st.binary(max_size=200))

@@ -24,13 +24,43 @@ from app.backup import (
 from app.backup import (
     load as loading,
 )
+from app.jobs import INDEXES as JOB_INDEXES
+from app.jobs import JobQueue, NewJob
 from app.links import LINKS, Cached, CachedLink, LinkCache
 from app.stores import LEASES, SCHEMA, HalfRestoredError, Lease, Session, Shape, check_data, make_schema
+from app.webhooks import INDEXES as WEBHOOK_INDEXES
+from app.webhooks import Delivery
 from tests.backup.data import contents_of, dump, fill, load, make_load
 from tests.conftest import Stores
 
 With = Callable[[Callable[[Stores], Awaitable[None]]], None]
 NOW_MS = 1_800_000_000_000
+
+
+def test_what_waited_to_be_done_is_dead_after_a_restore_and_webhooks_are_back(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        queue = JobQueue(stores.database, kept_s=3600)
+        await make_schema(stores.database, Shape({**JOB_INDEXES, **WEBHOOK_INDEXES}))
+        await stores.database["webhooks"].insert_one({"_id": "0" * 16, "secrets": [{"key": b"k" * 32, "until": None}]})
+        sent = Delivery("0" * 16, "0" * 24, "link.created")
+        await queue.enqueue([NewJob(f"j{n}", "webhook", "o/w", sent, order=n) for n in range(4)])
+        for end in ("finish", "running"):
+            job = await queue.claim("webhook", "o/w", "r")
+            assert job is not None
+            if end == "finish":
+                await queue.finish(job, {"status": 204})
+        data = await dump(stores.database)
+        await stores.database["webhooks"].delete_many({})
+        await stores.database["jobs"].delete_many({})
+        await load(stores, data)
+        rows = await stores.database["jobs"].find({}).sort("_id").to_list()
+        assert [row["state"] for row in rows] == ["done", "dead", "dead", "dead"]
+        assert rows[0]["note"] == {"status": 204}
+        assert {row["error"] for row in rows[1:]} == {"the database was restored"}
+        (hook,) = await stores.database["webhooks"].find({}).to_list()
+        assert hook["secrets"][0]["key"] == b"k" * 32
+
+    with_stores(scenario)
 
 
 class KilledError(BaseException):
@@ -55,7 +85,16 @@ def kill_before(load_: loading.Load, number: int) -> list[int]:
     return seen
 
 
-WRITES = {"insert_many", "replace_one", "delete_one", "delete_many", "drop", "create_indexes", "create_collection"}
+WRITES = {
+    "insert_many",
+    "update_many",
+    "replace_one",
+    "delete_one",
+    "delete_many",
+    "drop",
+    "create_indexes",
+    "create_collection",
+}
 
 
 class _Guarded:
@@ -154,10 +193,10 @@ def test_links_get_versions_above_any_that_a_cache_holds(with_stores: With) -> N
         cache = LinkCache(stores.redis)
         newer = Cached(NOW_MS + 1_000, CachedLink(1, "active", "https://newer/"))
         await cache.put_many([("/s0", newer), ("/made-later", newer)])
-        assert await cache.mark_announced(None, "token 1 1")
+        assert await cache.mark_announced([""], "token 1 1")
         await load(stores, data, now_ms=NOW_MS)
         assert await cache.get_many(["/s0", "/made-later"]) == [None, None]
-        assert await cache.announced() is None
+        assert await cache.announced() == [""]
         rows = await stores.database[LINKS].find().sort("_id").to_list()
         versions = [int(row["version"]) for row in rows]
         assert versions == [NOW_MS + loading.CLOCK_SLACK_MS] * 2 + [NOW_MS * 2 + 1]

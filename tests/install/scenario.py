@@ -119,16 +119,15 @@ def extras() -> list[str]:
 def first_installation(installer: str) -> None:
     """Install, again, settings kept, private folders."""
     assert "no release before" in run(installer, "--rollback", status=1)
-    said = run(installer, "--python", sys.argv[2])
+    ports = (f"BOLTLINK_PORT={free_port()}", f"BOLTLINK_METRICS_PORT={free_port()}")  # somebody may run one here
+    said = run("env", *ports, installer, "--python", sys.argv[2])
     assert "unit is installed, not started" in said, said
     for path in OUTSIDE:
         assert Path(path).exists(), path
     assert STATE.stat().st_mode & 0o777 == 0o700
     assert SETTINGS.stat().st_mode & 0o777 == 0o640
     assert (STATE.owner(), SETTINGS.owner(), SETTINGS.group()) == ("boltlink", "root", "boltlink")
-    SETTINGS.write_text(
-        f"# kept\nBOLTLINK_PORT={free_port()}\nBOLTLINK_METRICS_PORT={free_port()}\nBOLTLINK_WEB_PROCESSES=2\n"
-    )
+    SETTINGS.write_text("\n".join(("# kept", *ports, "BOLTLINK_WEB_PROCESSES=2", "")))
     before = SETTINGS.read_text()
     assert "is in use" in run(installer, "--python", sys.argv[2])
     assert SETTINGS.read_text() == before
@@ -173,6 +172,10 @@ def main() -> None:
 
     traced = [] if is_short else ["--with-tracing"]
     newer = checkout_with(source, "newer", "app/api/system.py", OLD, NEW)
+    tree = source.with_name("newer") / "app/tree.py"  # a release with one more program, which has to wait for a start
+    text = tree.read_text()
+    tree.write_text(text.replace("range(settings.jobs)", "range(settings.jobs + 1)"))
+    assert tree.read_text() != text
     traffic = Traffic(port, slug)
     try:
         assert " runs" in run(newer, "--python", sys.argv[2], *traced)

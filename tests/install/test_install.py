@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
+from app.tree import STOP_LIMIT_S
+from tests.containers.stopping import stop_seconds
 from tests.front.nginx import BINARY
+from tests.mounts import needs_mounts_of_root
+from tests.needs import needs
 
 ROOT = Path(__file__).resolve().parents[2]
 ETC = ROOT / "etc"
@@ -34,11 +38,6 @@ exec "$@"
 """
 
 
-def is_allowed() -> bool:
-    """Whether this user may have mounts of its own."""
-    return os.getuid() == 0 and subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
-
-
 def python_for_all() -> str | None:
     """A Python with venv that a user who is nobody may run, as the installer needs one; not one in a home folder."""
     nobody = ["setpriv", "--reuid=65534", "--clear-groups"]
@@ -51,7 +50,7 @@ def python_for_all() -> str | None:
 
 @pytest.mark.system
 @pytest.mark.timeout(600)
-@pytest.mark.skipif("CI" not in os.environ and not is_allowed(), reason="needs root, and mounts of its own")
+@needs_mounts_of_root
 def test_install_upgrade_and_uninstall(tmp_path: Path) -> None:
     python = python_for_all()
     if python is None:
@@ -71,23 +70,21 @@ def test_install_upgrade_and_uninstall(tmp_path: Path) -> None:
     assert not Path("/opt/boltlink").exists()
 
 
+@needs("systemd-analyze")
 def test_the_unit_is_valid(tmp_path: Path) -> None:
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        pytest.skip("no systemd-analyze")
     unit = tmp_path / "boltlink.service"  # its programs are not installed here
     unit.write_text((ETC / "systemd" / "boltlink.service").read_text().replace("/usr/local/bin/boltlink", "/bin/true"))
-    done = subprocess.run([analyze, "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, [line for line in done.stderr.splitlines() if str(unit) in line]) == (0, [])
 
 
-def test_the_unit_waits_longer_than_the_tree_may_take() -> None:
+def test_the_unit_and_the_commands_wait_longer_than_the_tree_may_take() -> None:
     unit = (ETC / "systemd" / "boltlink.service").read_text()
     waits = re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
-    takes = re.search(r"^STOP_LIMIT_S = (\d+)", (ROOT / "app" / "cli" / "up.py").read_text(), re.MULTILINE)
     assert waits is not None
-    assert takes is not None
-    assert int(waits[1]) > int(takes[1])
+    assert int(waits[1]) > STOP_LIMIT_S > stop_seconds(has_engines=True)
 
 
 def test_each_setting_of_the_template_can_be_uncommented(tmp_path: Path) -> None:
@@ -101,7 +98,7 @@ def test_each_setting_of_the_template_can_be_uncommented(tmp_path: Path) -> None
     assert Settings.from_environ({"BOLTLINK_SETTINGS_FILE": str(file)}).base_url is None
 
 
-@pytest.mark.skipif("CI" not in os.environ and BINARY is None, reason="nginx is not installed")
+@needs("nginx")
 def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
     assert BINARY is not None
     certificate = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=sho.rt"]

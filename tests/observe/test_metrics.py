@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.observe import REDIRECT_EDGES_S, expect_programs
+from app.observe.families import GAUGES
 
 #: Calls methods of its Metrics as told by lines of JSON, and answers each.
 PROGRAM = """
@@ -162,16 +163,37 @@ def test_disk_holds_all_that_values_may_take(start: Start, tmp_path: Path) -> No
     for route in range(60):
         for status in (200, 401, 404, 422, 503):
             web.tell("on_request", f"a-route-of-usual-length-{route}", status, 0.01)
-    for gauge in ("connections", "lag", "journal_left"):
-        web.tell("set", gauge, 1.0)
+    for key, family in GAUGES.items():
+        web.tell("set", key, 1.0, *family.labels)
     sizes = {path.name: path.stat().st_size for path in tmp_path.glob("*.db")}
     assert len(sizes) == 5
     assert all(path.stat().st_blocks * 512 >= sizes[path.name] for path in tmp_path.glob("*.db"))
     other = start("web_1")
-    other.tell("set", "lag", 1.0)
+    other.tell("set", "store_members", 1.0, "redis")
     assert {path.name: path.stat().st_size for path in tmp_path.glob("*web_1.db")} == {
         name.replace("web_0", "web_1"): size for name, size in sizes.items()
     }
+
+
+#: Logs into a pipe that nobody reads, under two levels one after another.
+TALKER = """
+import os, sys
+from pathlib import Path
+from app.observe import Metrics, configure_logs, get_logger
+metrics, pipe = Metrics("web_0", Path(sys.argv[1])), os.pipe()[1]
+for level in ("info", "warning"):
+    writer = configure_logs("web_0", level, pipe)
+    while writer.dropped < 3:
+        get_logger().warning("x" * 1000)
+metrics.count_told()
+print(metrics.exposition().decode())
+"""
+
+
+def test_lines_that_found_no_room_are_counted_over_changes_of_the_level(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TALKER, str(tmp_path)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "boltlink_log_lines_dropped_total 6.0" in shown
 
 
 def test_gauge_that_nobody_set_is_not_shown(start: Start) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.needs import find, skip
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "etc" / "prometheus"
@@ -21,8 +19,8 @@ ALERT = re.compile(r"- alert: (\w+)\n")
 
 def run(program: str, *arguments: str) -> str:
     """A checker's output; skipped where a user has no such program, never in CI."""
-    if shutil.which(program) is None and "CI" not in os.environ:
-        pytest.skip(f"{program} is not installed")
+    if find(program) is None:
+        skip(f"{program} is not installed")
     done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
