@@ -16,28 +16,46 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
-import redis.asyncio
+from pymongo import MongoClient
 
 from app.settings import Settings
-from app.stores import Database, mongodb_url, open_mongodb, open_redis, redis_socket, redis_url
+from app.stores import (
+    Database,
+    RedisClient,
+    mongodb_socket,
+    mongodb_url,
+    open_mongodb,
+    open_redis,
+    redis_socket,
+    redis_url,
+)
 from app.stores.embedded import main as _  # noqa: F401  the program that the fixtures run
 from app.stores.replica_set import ensure_replica_set
 
 T = TypeVar("T")
 LIMIT_S = 30.0
+JOURNAL_MS = 2  # of MongoDB's journal, for which the drop of a test's database waits: 100 would be half of a test
 #: What takes longest, in this order: begun first, so that no worker is left with it when the others have ended.
 LONGEST = (
-    *(
-        "tests/workers/test_simulation.py",
-        "tests/system/test_processes.py",
-        "tests/install/",
-        "tests/system/test_backup.py",
-    ),
-    *("tests/system/test_reload.py", "tests/system/test_real_input.py", "tests/system/test_soak.py", "tests/system/"),
-    *("tests/workers/", "tests/observe/test_monitoring.py", "tests/bench/", "tests/api/", "tests/analytics/"),
+    "tests/workers/test_simulation.py",
+    "tests/system/test_processes.py",
+    "tests/install/",
+    "tests/system/test_backup.py",
+    "tests/system/test_reload.py",
+    "tests/system/test_real_input.py",
+    "tests/system/test_soak.py",
+    "tests/system/",
+    "tests/dashboard/",
+    "tests/workers/",
+    "tests/jobs/",
+    "tests/stores/test_failover.py",
+    "tests/observe/test_monitoring.py",
+    "tests/bench/",
+    "tests/api/",
+    "tests/analytics/",
 )
 
 
@@ -71,7 +89,7 @@ class Stores:
     """Clients of the real engines, with a database of one's own."""
 
     database: Database
-    redis: redis.asyncio.Redis
+    redis: RedisClient
 
 
 class Engines:
@@ -91,7 +109,10 @@ class Engines:
         if name == "redis":
             wait_for(lambda: accepts(redis_socket(self.settings)))
         else:
-            ensure_replica_set(Path(mongodb_socket_of(self.settings)))
+            ensure_replica_set(mongodb_socket(self.settings))
+            client: MongoClient[dict[str, Any]] = MongoClient(mongodb_url(self.settings))
+            with client:
+                client.admin.command("setParameter", 1, journalCommitInterval=JOURNAL_MS)
 
     def stop(self, name: str) -> None:
         process = self._processes.pop(name)
@@ -129,12 +150,6 @@ def accepts(path: Path) -> bool:
     """Whether somebody listens; a killed engine's socket is still there."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
-
-
-def mongodb_socket_of(settings: Settings) -> str:
-    from app.stores import mongodb_socket
-
-    return str(mongodb_socket(settings))
 
 
 @pytest.fixture(scope="session")

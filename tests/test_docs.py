@@ -14,19 +14,21 @@ from app.accounts import WHATS
 from app.api import ROUTES
 from app.cli import COMMANDS, cli
 from app.cli.doctor import CHECKS
-from app.settings import Settings
+from app.observe.families import COUNTERS, GAUGES
+from app.settings import RESERVED_SEGMENTS, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 ALL = "\n".join(page.read_text() for page in PAGES)
-LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
+LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
 def metric_names() -> set[str]:
-    """The metrics of a new program, by the text it would show."""
+    """The metrics of every program: those of the tables, and the few that are made beside them."""
     source = (ROOT / "app" / "observe" / "metrics.py").read_text()
-    return set(re.findall(r'"(boltlink_[a-z_]+)"', source))
+    tables = {family.name for family in COUNTERS.values()} | {family.name for family in GAUGES.values()}
+    return tables | set(re.findall(r'"(boltlink_[a-z_]+)"', source))
 
 
 def test_every_setting_stands_in_operations_with_its_default() -> None:
@@ -52,7 +54,12 @@ def test_every_command_stands_in_operations_and_has_help(name: str) -> None:
 
 def test_every_command_that_is_named_exists() -> None:
     named = set(re.findall(r"(?:^|[`/ ])boltlink ([a-z]+)\b", ALL, re.MULTILINE))
-    prose = {"interpreted", "compiled", "was"}
+    prose = {
+        "interpreted",
+        "compiled",
+        "was",
+        "boltlink",
+    }  # the last: `exec boltlink boltlink …`, a container and the command
     assert named - prose <= set(COMMANDS)
 
 
@@ -73,10 +80,32 @@ def test_every_route_stands_in_the_api_page() -> None:
         assert path in ("/", "/robots.txt") or re.search(shown, api), path
 
 
+def test_every_reserved_word_that_could_be_a_slug_stands_in_the_api_page() -> None:
+    row = next(line for line in (ROOT / "docs" / "api.md").read_text().splitlines() if line.startswith("| `slug` |"))
+    named = set(re.findall(r"`([\w-]{2,}|_)`", row.partition("In no case")[2]))
+    assert named == {word for word in RESERVED_SEGMENTS if re.fullmatch(r"[\w-]+", word)}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_relative_link_leads_to_a_file(page: Path) -> None:
-    for target in LINK.findall(page.read_text()):
-        assert (page.parent / target).exists(), f"{page.name}: {target}"
+def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for target, anchor in LINK.findall(page.read_text()):
+        file = page.parent / target if target else page
+        assert file.exists(), f"{page.name}: {target}"
+        assert not anchor or anchor in headings(file), f"{page.name}: {target}#{anchor}"
+
+
+def headings(page: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    words = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", word.lower()).replace(" ", "-") for word in words}
+
+
+def test_the_house_names_every_room() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    house = page.partition("## The house")[2].partition("##")[0]
+    rooms = [path for path in (ROOT / "app").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    names = [f"app/{path.name} " for path in rooms if path.name != "__init__.py"]
+    assert [name for name in names if f"    {name}" not in house] == []
 
 
 def test_headers_refer_to_pages_that_exist() -> None:

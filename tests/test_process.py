@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from pymongo.errors import AutoReconnect
 
-from app.process import work_by_lease
+from app.process import refuse_second, work_by_lease
 from app.stores import LEASES, Lease
 from tests.conftest import Stores, wait_for, wait_until
 
@@ -53,6 +53,13 @@ def start(name: str, output: Path, **environ: str) -> subprocess.Popen[bytes]:
 
 def lines(output: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def test_there_are_never_two_of_a_program(tmp_path: Path) -> None:
+    refuse_second(tmp_path, "rollup")
+    with pytest.raises(RuntimeError, match=f"another rollup runs on {tmp_path}"):
+        refuse_second(tmp_path, "rollup")
+    refuse_second(tmp_path, "announcer")
 
 
 def test_told_to_stop_it_ends_with_0_and_says_so(tmp_path: Path) -> None:

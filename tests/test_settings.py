@@ -93,6 +93,15 @@ def test_a_store_is_named_by_a_url(variable: str, value: str) -> None:
     assert Settings.from_environ({"BOLTLINK_MONGODB_URL": hosts}).mongodb_url == hosts
 
 
+def test_a_password_that_cuts_mongodbs_url_in_two_is_refused_and_no_part_of_it_is_shown() -> None:
+    for url in ("mongodb://u:hun/ter2@db/b", "mongodb://u:hun?ter2=3@db/b", "mongodb+srv://u:hun#ter2@db/b"):
+        with pytest.raises(SettingsError, match="percent-encoded") as caught:
+            Settings.from_environ({"BOLTLINK_MONGODB_URL": url})
+        assert "ter2" not in str(caught.value)
+    for url in ("mongodb://u:hun%2Fter2@a:1,b/links?replicaSet=rs0", "mongodb://db/links?appName=a@b"):
+        assert Settings.from_environ({"BOLTLINK_MONGODB_URL": url}).mongodb_url == url
+
+
 @pytest.mark.parametrize(("text", "size"), [("500MB", 500_000_000), ("64 GiB", 64 * 1024**3), ("7", 7)])
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.needs import find, needs
+
 SCRIPTS = sorted((Path(__file__).parents[2] / "bench" / "k6").glob("*.js"))
-NODE = shutil.which("node")
+NODE = find("node")
 
 
-@pytest.mark.skipif(NODE is None and "CI" not in os.environ, reason="node is not installed")
+@needs("node")
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_syntax(script: Path, tmp_path: Path) -> None:
     module = tmp_path / f"{script.stem}.mjs"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import threading
 from array import array
@@ -16,8 +15,9 @@ import pytest
 
 from bench.heads import browser_heads, write_heads, write_numbers
 from bench.load import Traffic, parse_wrk, run_generator
+from tests.needs import needs
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+pytestmark = needs("cc")
 
 FOUND = b"HTTP/1.1 302 Found\r\nLocation: https://example.com/\r\nContent-Length: 0\r\n\r\n"
 WRK = """Running 2s test @ http://127.0.0.1:9955/

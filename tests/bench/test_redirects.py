@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from bench.cases import CASES
 from bench.profiler import leaves
 from bench.redirects import main, select
 from bench.servers import GO, NGINX, NODE, TORNADO, available
+from tests.needs import needs
 
 
 def test_cases_that_share_servers_are_measured_together() -> None:
@@ -34,7 +34,7 @@ def test_missing_tool_is_named(tmp_path: Path) -> None:
     assert reasons[NODE] == "node is missing (make bench-tools)"
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@needs("cc")
 def test_short_comparison_is_kept_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--case", "links", "--servers", "Tornado", "--rounds", "4", "--seconds", "0.1"]
     words += ["--patience", "0", "--out", str(tmp_path)]

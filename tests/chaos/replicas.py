@@ -1,10 +1,15 @@
 """Three mongods that elect their primary, and what can happen to one of them.
 
-In: a folder. Out: a replica set on loopback with short time-outs, its URL, and faults that hit whoever is the primary.
+In: a folder. Out: a replica set on loopback, from `etc/mongod` as it is, with users; its URL for BoltLink's user, who
+may no more than `users.js` says; and faults that hit whoever is the primary.
 """
 
 from __future__ import annotations
 
+import base64
+import json
+import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -25,9 +30,10 @@ from tests.conftest import wait_for
 from tests.system.conftest import free_ports
 
 MEMBERS = 3
-ELECTION_MS = 2_000
-HEARTBEAT_MS = 500
 STEP_DOWN_S = 5
+ETC = Path(__file__).resolve().parents[2] / "etc" / "mongod"
+ADMIN = "admin:change-me-admin@"
+LOGIN = "boltlink:change-me-boltlink@"
 
 
 class ReplicaSet:
@@ -42,16 +48,23 @@ class ReplicaSet:
     def url(self) -> str:
         """As BOLTLINK_MONGODB_URL takes it."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in self._ports)
-        return f"mongodb://{hosts}/?replicaSet=rs0"
+        return f"mongodb://{LOGIN}{hosts}/?replicaSet=rs0&authSource=admin"
 
     def start(self) -> None:
-        """Returns when there is a primary."""
+        """Returns when there is a primary, and its users."""
+        self._folder.mkdir(exist_ok=True)
+        with open(self._folder / "keyfile", "wb", opener=_only_mine) as file:
+            file.write(base64.b64encode(os.urandom(48)))
         for number in range(MEMBERS):
             self._run(number)
-        members = [{"_id": number, "host": f"127.0.0.1:{port}"} for number, port in enumerate(self._ports)]
-        pace = {"electionTimeoutMillis": ELECTION_MS, "heartbeatIntervalMillis": HEARTBEAT_MS}
-        wait_for(lambda: self._ask(0, "replSetInitiate", {"_id": "rs0", "members": members, "settings": pace}))
-        self.primary()
+        initiate, administrator = commands_of("set.js")
+        for number, member in enumerate(initiate["replSetInitiate"]["members"]):
+            member["host"] = f"127.0.0.1:{self._ports[number]}"
+        wait_for(lambda: self._ask(0, initiate, login=""))
+        wait_for(lambda: self.hello(0, login="").get("isWritablePrimary"))
+        wait_for(lambda: self._ask(0, administrator, login=""))
+        for command in commands_of("users.js"):
+            wait_for(lambda c=command: self._ask(self.primary(), c))  # type: ignore[misc]
 
     def stop(self) -> None:
         """Kills what runs."""
@@ -64,7 +77,7 @@ class ReplicaSet:
         found: list[int] = []
 
         def elected() -> bool:
-            found[:] = [n for n in range(MEMBERS) if (self._ask(n, "hello", 1) or {}).get("isWritablePrimary")]
+            found[:] = [n for n in range(MEMBERS) if self.hello(n).get("isWritablePrimary")]
             return bool(found)
 
         wait_for(elected)
@@ -83,7 +96,7 @@ class ReplicaSet:
     def run_again(self, number: int) -> None:
         """Starts a killed member."""
         self._run(number)
-        wait_for(lambda: (self._ask(number, "hello", 1) or {}).get("setName"))
+        wait_for(lambda: self.hello(number).get("setName"))
 
     @contextmanager
     def stopped(self, number: int) -> Iterator[None]:
@@ -98,20 +111,34 @@ class ReplicaSet:
         folder = self._folder / f"member-{number}"
         folder.mkdir(parents=True, exist_ok=True)
         program = find_engine("mongod", Settings.from_environ({}))
-        arguments = ["--dbpath", folder, "--bind_ip", "127.0.0.1", "--port", self._ports[number], "--nounixsocket"]
-        arguments += ["--replSet", "rs0", "--wiredTigerCacheSizeGB", "0.25", "--quiet", "--setParameter"]
-        arguments += ["diagnosticDataCollectionEnabled=false"]
+        arguments = ["--config", ETC / "mongod.conf", "--dbpath", folder, "--logpath", folder.with_suffix(".log")]
+        arguments += ["--keyFile", self._folder / "keyfile", "--port", self._ports[number], "--nounixsocket"]
+        arguments += ["--wiredTigerCacheSizeGB", "0.25", "--quiet"]
         command = [str(word) for word in (program, *arguments)]
         self._processes[number] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def _ask(self, number: int, command: str, value: Any) -> dict[str, Any] | None:
-        with self._connect(number) as client, suppress(PyMongoError):
-            return client.admin.command(command, value)
+    def hello(self, number: int, login: str = ADMIN) -> dict[str, Any]:
+        """What a member says of itself; nothing when it does not answer."""
+        return self._ask(number, {"hello": 1}, login=login) or {}
+
+    def _ask(self, number: int, command: dict[str, Any], *, login: str = ADMIN) -> dict[str, Any] | None:
+        with self._connect(number, login) as client, suppress(PyMongoError):
+            return client.admin.command(command)
         return None
 
-    def _connect(self, number: int) -> MongoClient[dict[str, Any]]:
-        url = f"mongodb://127.0.0.1:{self._ports[number]}/?directConnection=true"
+    def _connect(self, number: int, login: str = ADMIN) -> MongoClient[dict[str, Any]]:
+        url = f"mongodb://{login}127.0.0.1:{self._ports[number]}/?directConnection=true"
         return MongoClient(url, serverSelectionTimeoutMS=500, connectTimeoutMS=500, socketTimeoutMS=10_000)
+
+
+def commands_of(name: str) -> list[dict[str, Any]]:
+    """What a script of `etc/mongod` runs."""
+    found = re.findall(r"runCommand\((\{.*?^\})\);", (ETC / name).read_text(), re.DOTALL | re.MULTILINE)
+    return [json.loads(text) for text in found]
+
+
+def _only_mine(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o400)
 
 
 @contextmanager

@@ -19,9 +19,11 @@ from tests.chaos.disk import fill, free, small_disk
 from tests.chaos.faults import EMBEDDED, Fault
 from tests.chaos.replicas import ReplicaSet, replica_faults
 from tests.chaos.schedule import schedule
+from tests.chaos.servers import Servers, redis_faults
 from tests.chaos.stage import Happened, Outcome, Stage
 from tests.conftest import wait_for
-from tests.system.conftest import Tree, make_tree
+from tests.stores.servers import RedisCluster, SentinelSet, cluster_ports
+from tests.system.conftest import Tree, free_ports, make_tree
 
 LINKS = 60
 RATE = 600  # redirects a second; both cores stay half idle, so that what comes back is not waited for
@@ -31,7 +33,8 @@ WAIT_S = 120.0
 NOTE_BYTES = 7_000  # so that journals are full within half a minute
 
 BESIDE_CLOCK = ("web process killed", "aggregator killed")
-BESIDE_MONGODB = ("web process killed", "aggregator killed", "aggregator stopped", "rollup killed", "redis killed")
+BESIDE_SETS = ("web process killed", "aggregator killed", "aggregator stopped", "announcer killed", "rollup killed")
+TOPOLOGIES = ("sentinel", "cluster")
 
 
 def play_embedded(seed: int, seconds: float) -> Outcome:
@@ -40,17 +43,28 @@ def play_embedded(seed: int, seconds: float) -> Outcome:
         return play(stage, EMBEDDED, seconds)
 
 
-def play_replica_set(seed: int, seconds: float) -> Outcome:
-    """Primaries of a replica set of three step down, die and stop."""
+def play_sets(seed: int, seconds: float, topology: str = "sentinel") -> Outcome:
+    """Primaries of three mongods and of a Redis under Sentinel, or of a cluster, step down, die and stop."""
     folder = Path(tempfile.mkdtemp(prefix="bl-"))
-    members = ReplicaSet(folder)
+    members, servers = ReplicaSet(folder), servers_of(topology, folder)
     try:
         members.start()
-        with started_stage("replica set", seed, BOLTLINK_MONGODB_URL=members.url) as stage:
-            return play(stage, [*replica_faults(members), *faults_named(BESIDE_MONGODB)], seconds)
+        servers.start()
+        urls = {"BOLTLINK_MONGODB_URL": members.url, "BOLTLINK_REDIS_URL": servers.url}
+        with started_stage(f"sets, {topology}", seed, **urls) as stage:
+            faults = [*replica_faults(members), *redis_faults(servers), *faults_named(BESIDE_SETS)]
+            return play(stage, faults, seconds)
     finally:
         members.stop()
+        servers.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def servers_of(topology: str, folder: Path) -> Servers:
+    """Redis as BOLTLINK_REDIS_URL may name it."""
+    if topology == "sentinel":
+        return SentinelSet(folder / "redis", free_ports(6))
+    return RedisCluster(folder / "redis", cluster_ports(RedisCluster.NODES))
 
 
 def play_stepping_clock(seed: int, seconds: float) -> Outcome:
@@ -58,7 +72,7 @@ def play_stepping_clock(seed: int, seconds: float) -> Outcome:
     for tree in make_tree(BOLTLINK_WEB_PROCESSES="2"):
         clock = Clock(tree)
         with started(tree) as cluster:
-            stage = Stage("stepping clock", cluster, seed, rate=RATE)
+            stage = Stage("stepping clock", cluster, seed, rate=RATE, clock_steps=True)
             return play(stage, [clock.fault, *faults_named(BESIDE_CLOCK)], seconds)
     raise AssertionError
 

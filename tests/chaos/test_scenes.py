@@ -9,10 +9,11 @@ from random import SystemRandom
 import pytest
 
 from tests.chaos.clock import may_step
-from tests.chaos.disk import may_mount
 from tests.chaos.report import show
-from tests.chaos.scenes import play_embedded, play_full_disk, play_replica_set, play_stepping_clock
+from tests.chaos.scenes import play_embedded, play_full_disk, play_sets, play_stepping_clock
 from tests.chaos.stage import Outcome
+from tests.mounts import needs_mounts_of_root
+from tests.needs import skip
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
@@ -32,18 +33,16 @@ def test_everything_that_can_happen_to_an_embedded_tree(seed: int) -> None:
     accept(play_embedded(seed, 60))
 
 
-def test_primaries_of_a_replica_set_step_down_die_and_stop(seed: int) -> None:
-    accept(play_replica_set(seed, 45))
+def test_primaries_of_mongodb_and_redis_step_down_die_and_stop(seed: int) -> None:
+    accept(play_sets(seed, 45))
 
 
 def test_clock_that_steps_moves_no_click_out_of_the_account(seed: int) -> None:
     if not may_step():
-        assert not os.environ.get("CI"), "no C compiler"
-        pytest.skip("no C compiler to build the clock with")
+        skip("no C compiler to build the clock with")
     accept(play_stepping_clock(seed, 30))
 
 
+@needs_mounts_of_root
 def test_full_disk_drops_and_counts_what_it_cannot_keep(seed: int) -> None:
-    if not may_mount():
-        pytest.skip("may not mount a small disk here; root on a machine of one's own may")
     accept(play_full_disk(seed))

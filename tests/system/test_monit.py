@@ -101,9 +101,11 @@ def test_keys_choose_restart_and_show_a_log(running: Tree) -> None:
         for _ in range(7):
             assert running.location(slug) == TARGET
         wait_for(lambda: any(line.split()[:2] == [slug, "7"] for line in terminal.lines()))
-        while not terminal.shows("> web_1"):
+        for name in sorted(before):
+            terminal.wait(f"> {name} ")
+            if name == "web_1":
+                break
             terminal.press("\x1b[B")
-            wait_for(lambda: terminal.shows("> "))
         terminal.press("r")
         terminal.wait("restart web_1? y/n")
         terminal.press("n")
@@ -160,14 +162,20 @@ def test_one_page_for_people_and_for_machines(running: Tree, tmp_path: Path) -> 
 
 def test_metrics_of_one_program_are_its_own(running: Tree) -> None:
     def redirects(**query: str) -> float:
-        text = fetch.get(running.metrics_url, params=query).text
-        return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith("boltlink_redirects_total{"))
+        return sum_of("boltlink_redirects_total{", fetch.get(running.metrics_url, params=query).text)
 
     slug = running.shorten(TARGET)
     assert running.location(slug) == TARGET
     wait_for(lambda: redirects(program="web_0") + redirects(program="web_1") == redirects() >= 1)
     assert max(redirects(program="web_0"), redirects(program="web_1")) >= 1
     assert fetch.get(running.metrics_url, params={"program": "no_such"}).text == ""
+    text = fetch.get(running.metrics_url).text  # what a process reads again by itself, once a second, nobody looked up
+    assert sum_of('boltlink_cache_requests_total{layer="l1"', text) <= sum_of("boltlink_redirects_total{", text)
+
+
+def sum_of(start: str, text: str) -> float:
+    """The sum of the series that begin so."""
+    return sum(float(line.split()[1]) for line in text.splitlines() if line.startswith(start))
 
 
 def test_without_a_tree_or_a_terminal_it_says_so(tree: Tree) -> None:

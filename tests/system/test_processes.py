@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,7 +31,7 @@ def test_status_names_every_program(running: Tree) -> None:
     assert report["url"] == running.url
     assert report["ready"] is True
     names = {process["name"] for process in report["processes"]}
-    assert {"redis", "mongod", "aggregator", "announcer", "rollup", "web_0", "web_1"} <= names
+    assert {"redis", "mongod", "aggregator", "announcer", "rollup", "jobs_0", "web_0", "web_1"} <= names
     for process in report["processes"]:
         assert set(process) == {
             *("name", "pid", "state", "uptime_s", "cpu_percent", "memory_bytes", "restarts"),
@@ -38,7 +40,7 @@ def test_status_names_every_program(running: Tree) -> None:
         assert process["memory_bytes"] > 0
 
 
-@pytest.mark.parametrize("name", ["web_0", "aggregator", "announcer", "rollup", "redis", "mongod"])
+@pytest.mark.parametrize("name", ["web_0", "aggregator", "announcer", "rollup", "jobs_0", "redis", "mongod"])
 def test_killed_program_comes_back_and_slugs_still_answer(running: Tree, name: str) -> None:
     slug = running.shorten(TARGET)
     before = {process["name"]: process for process in running.status()["processes"]}
@@ -142,15 +144,25 @@ def test_down_and_up_keep_links_and_key(tree: Tree) -> None:
     assert tree.command("down").returncode == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_to_up_stops_everything_in_order(tree: Tree, number: signal.Signals) -> None:
-    process = tree.spawn("up")
+@pytest.mark.parametrize(("number", "words"), [(signal.SIGTERM, ["--json"]), (signal.SIGINT, [])])
+def test_signal_to_up_stops_everything_in_order(tree: Tree, number: signal.Signals, words: list[str]) -> None:
+    process = tree.spawn("up", *words)
     wait_for(lambda: tree.command("status").returncode == 0 and tree.status()["ready"])
     process.send_signal(number)
     assert process.wait(60) == 0
     assert tree.left() == []
     log = (tree.state / "log" / "supervisord.log").read_text()
     assert log.rindex("stopped: web_0") < log.rindex("stopped: aggregator") < log.rindex("stopped: mongod")
+    if words:
+        said = [json.loads(line) for line in (tree.state.parent / "up.out").read_text().splitlines()]
+        assert {"up", "supervisord", "web_0", "aggregator", "mongod", "redis"} <= {line["program"] for line in said}
+        assert next(line for line in said if line["program"] == "up")["event"] == "ready"
+        return
+    begin, _, advice = (tree.state.parent / "up.out").read_text().partition("BoltLink is ready at ")
+    assert '"event": "started"' in begin, "what the start had to say stands before the advice, not behind it"
+    commands = re.findall(r"^  (\S+) ", advice.partition("\ntry:\n")[2], re.MULTILINE)[:3]
+    assert [Path(command).name for command in commands] == ["boltlink", "boltlink", "supervisorctl"]
+    assert all(shutil.which(command) or (tree.cwd / command).exists() for command in commands)
 
 
 def test_killed_up_stops_everything(tree: Tree) -> None:

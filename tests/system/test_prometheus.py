@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -22,14 +21,13 @@ from app.settings import Settings
 from app.tree import Tree as Processes
 from tests import fetch
 from tests.conftest import wait_for
+from tests.needs import needs
 from tests.system.conftest import ROOT, Tree, free_ports, make_tree
 
 pytestmark = [
     pytest.mark.system,
     pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        shutil.which("prometheus") is None and "CI" not in os.environ, reason="prometheus is not installed"
-    ),
+    needs("prometheus"),
 ]
 
 FIRING_S = 60

@@ -31,7 +31,7 @@ LINE = f"the database needs programs of schema version {NEEDED} or later, this o
 STILL_S = 1.5  # in which a program that is tried again would be tried several times
 KILLS = 3
 CHUNK = 20_000
-PROGRAMS = ("web_0", "web_1", "aggregator", "announcer", "rollup")
+PROGRAMS = ("web_0", "web_1", "aggregator", "announcer", "rollup", "jobs_0")
 LINKS_COUNT = int(os.environ.get("MIGRATED_LINKS", "12000"))  # more by hand
 LIMIT_S = 300 + LINKS_COUNT // 500
 
@@ -124,7 +124,7 @@ class Traffic(threading.Thread):
 
     def __init__(self, tree: Tree, count: int) -> None:
         super().__init__(daemon=True)
-        self.followed = self.made = 0
+        self.made = 0
         self.wrong: list[str] = []
         self._tree, self._count = tree, count
         self._ends = threading.Event()
@@ -135,7 +135,6 @@ class Traffic(threading.Thread):
             while not self._ends.is_set():
                 number = secrets.randbelow(self._count)
                 answer = client.get(f"/old-{number:07d}")
-                self.followed += 1
                 made = client.post("/api/v1/links", json={"target": TARGET, "slug": f"new-{self.made}", "title": "Wvu"})
                 self.made += 1
                 if answer.headers.get("Location") != f"https://example.com/{number}" or made.status_code != 201:

@@ -73,8 +73,8 @@ def test_every_program_tells_its_work_and_nothing_that_is_secret(traced: Tree, r
     text = b"".join(receiver.raw)
     for secret in (SECRET, traced.key, "127.0.0.1", "python-httpx", "rfc9110"):
         assert secret.encode() not in text, secret
-    metrics = fetch.get(traced.metrics_url).text
-    assert float(re.findall(r"^boltlink_spans_sent_total (\S+)", metrics, re.MULTILINE)[0]) > 0
+    sent = re.compile(r"^boltlink_spans_sent_total (\S+)", re.MULTILINE)
+    wait_for(lambda: float(sent.findall(fetch.get(traced.metrics_url).text)[0]) > 0)  # told once a second
 
     log = traced.state / "log" / "access.log"
     wait_for(lambda: log.exists() and log.read_text().count("\n") == 2)
