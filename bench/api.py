@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.links import TAGS
-from bench.machine import LOAD_CPU, RESULTS, cpu_seconds, keep_json, machine_line
-from bench.pages import put_table
+from bench.machine import LOAD_CPU, cpu_seconds, keep_json, machine_line
+from bench.pages import add_outputs, put_table
 from bench.product import KEY, Product, compile_hot_path
 from bench.servers import make_folder
 
-__all__ = ["CASES", "Case", "ask_often", "cases", "main", "measure", "request", "table"]
+__all__ = ["BATCH", "CASES", "Case", "ask_often", "cases", "main", "measure", "request", "table"]
 
 CLIENTS = 64
 BATCH = 1_000
@@ -111,9 +111,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each case (default 3)")
     parser.add_argument("--folder", type=Path, help="keeps the stores' data, so that the next run need not make it")
     parser.add_argument("--interpreted", action="store_true", help="measure the hot path as it is without a compiler")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default bench/results)")
-    parser.add_argument("--docs", action="store_true", help="put the table into docs/performance.md as well")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    add_outputs(parser)
     options = parser.parse_args(words)
     compile_hot_path()
     chosen = [case for case in cases(options.links) if case.name in (options.case or CASES)]

@@ -35,8 +35,8 @@ from app.journal import Journal, create_source
 from app.redirect import AnswerBook, Table
 from bench.heads import HOST, browser_heads
 from bench.load import CONNECTIONS
-from bench.machine import RESULTS, ROOT, SERVER_CPU, keep_json, machine_line, pinned
-from bench.pages import put_table
+from bench.machine import ROOT, SERVER_CPU, keep_json, machine_line, pinned
+from bench.pages import add_outputs, put_table
 
 __all__ = ["costs", "main", "measure", "open_journal", "table"]
 
@@ -58,9 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.features", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--seconds", type=float, default=1.0, help="of each line (default 1)")
     parser.add_argument("--inside", action="store_true", help="measure in this process only; JSON")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default bench/results)")
-    parser.add_argument("--docs", action="store_true", help="put the table into docs/performance.md as well")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    add_outputs(parser)
     options = parser.parse_args(words)
     if options.inside:
         print(json.dumps(measure(options.seconds)))

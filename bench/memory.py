@@ -27,8 +27,8 @@ from typing import Any
 from bench.cases import api_request
 from bench.heads import browser_heads, permutation, write_heads, write_numbers
 from bench.load import Traffic, run_generator
-from bench.machine import RESULTS, keep_json, machine_line, resident_bytes
-from bench.pages import put_table
+from bench.machine import keep_json, machine_line, resident_bytes
+from bench.pages import add_outputs, put_table
 from bench.servers import COMPILED, INTERPRETED, Server, start_servers
 
 __all__ = ["growth", "main", "table"]
@@ -47,9 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=3_000_000, help="in all (default 3,000,000)")
     parser.add_argument("--links", type=int, default=100_000, help="how many there are (default 100,000)")
     parser.add_argument("--interpreted", action="store_true", help="without the compiled modules")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default bench/results)")
-    parser.add_argument("--docs", action="store_true", help="put the table into docs/performance.md as well")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    add_outputs(parser)
     options = parser.parse_args(words)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with ExitStack() as stack:

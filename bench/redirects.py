@@ -21,15 +21,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from bench.cases import CASES, Case
 from bench.chart import draw
 from bench.load import Run
-from bench.machine import RESULTS, keep_json, machine_line, read_kept
+from bench.machine import keep_json, machine_line, read_kept
 from bench.measure import Measured, Pace, measure_case
-from bench.pages import put_table
+from bench.pages import add_outputs, put_table
 from bench.report import findings, report
 from bench.servers import available, start_servers
 
@@ -78,9 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hot-links", type=int, help="BOLTLINK_HOT_LINKS where all links are to be in memory")
     parser.add_argument("--profile", action="store_true", help="show where BoltLink's time goes (perf, py-spy)")
     parser.add_argument("--report", action="store_true", help="measure nothing, print what was kept")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default bench/results)")
-    parser.add_argument("--docs", action="store_true", help="put the tables into docs/performance.md as well")
-    parser.add_argument("--json", action="store_true", help="for machines: every run of every case")
+    add_outputs(parser)
     return parser
 
 

@@ -14,7 +14,7 @@ from bench.cases import CASES, MIXED, Case
 from bench.load import CONNECTIONS, Run
 from bench.servers import COMPILED, INTERPRETED
 
-__all__ = ["BUSY_SHARE", "FOREIGN_SHARE", "case_table", "findings", "goal_lines", "ratios", "report"]
+__all__ = ["BUSY_SHARE", "FOREIGN_SHARE", "Rows", "base_of", "case_table", "findings", "goal_lines", "ratios", "report"]
 
 #: Above this share of its CPU the load may be what limits a rate.
 BUSY_SHARE = 0.95

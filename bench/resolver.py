@@ -27,8 +27,8 @@ from typing import Any
 
 from bench.heads import browser_heads, permutation, write_heads, write_numbers
 from bench.load import Run, Traffic, run_generator
-from bench.machine import RESULTS, keep_json, machine_line, read_kept, resident_bytes, wait_for_quiet
-from bench.pages import put_table
+from bench.machine import keep_json, machine_line, read_kept, resident_bytes, wait_for_quiet
+from bench.pages import add_outputs, put_table
 from bench.product import COUNTS_OLD_S, Product, compile_hot_path
 from bench.profiler import profile
 from bench.servers import COMPILED, INTERPRETED, Server, make_folder
@@ -101,9 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5, help="how often each process is asked (default 5)")
     parser.add_argument("--folder", type=Path, help="keeps the stores' data, so that the next run need not make it")
     parser.add_argument("--profile", action="store_true", help="show where time goes (perf, py-spy)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default bench/results)")
-    parser.add_argument("--docs", action="store_true", help="put the table into docs/performance.md as well")
-    parser.add_argument("--json", action="store_true", help="for machines: every run of every case")
+    add_outputs(parser)
     return parser
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "TORNADO",
     "Server",
     "available",
+    "make_folder",
     "start_servers",
 ]
 

@@ -22,7 +22,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,7 +29,6 @@ from app.analytics.periods import day_of
 from app.stores import mongodb_url, open_mongodb
 from bench.machine import (
     LOAD_CPU,
-    RESULTS,
     SERVER_CPU,
     CpuTimes,
     cpu_seconds,
@@ -38,7 +36,7 @@ from bench.machine import (
     machine_line,
     wait_for_quiet,
 )
-from bench.pages import put_table
+from bench.pages import add_outputs, put_table
 from bench.tree import Tree, running_tree
 from bench.year import TAG, fill_small, fill_year
 
@@ -97,9 +95,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.stats", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--requests", type=int, default=100, help="of each case (default 100)")
     parser.add_argument("--links", type=int, default=LINKS, help=f"beside the busy one (default {LINKS})")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default bench/results)")
-    parser.add_argument("--docs", action="store_true", help="put the table into docs/performance.md")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    add_outputs(parser)
     options = parser.parse_args(words)
     kept = {"heading": machine_line(), **measure(options.requests, options.links)}
     keep_json("stats", kept, options.out)

@@ -16,13 +16,12 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from app.redirect import Table
 from bench.heads import zipf
-from bench.machine import RESULTS, keep_json, machine_line
-from bench.pages import put_table
+from bench.machine import keep_json, machine_line
+from bench.pages import add_outputs, put_table
 from bench.policies import POLICIES
 
 __all__ = ["hit_ratio", "main", "table"]
@@ -38,9 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=2_000_000, help="of each trace (default 2,000,000)")
     parser.add_argument("--links", type=int, default=1_000_000, help="how many there are (default 1,000,000)")
     parser.add_argument("--limit", type=int, default=100_000, help="entries that are held (default 100,000)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default bench/results)")
-    parser.add_argument("--docs", action="store_true", help="put the table into docs/performance.md as well")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    add_outputs(parser)
     options = parser.parse_args(words)
     trace = [b"b%d" % number for number in zipf(options.links, options.requests)]
     rows = {name: _row(policy, trace, options.limit) for name, policy in POLICIES.items()}
