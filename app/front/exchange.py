@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -38,15 +39,6 @@ __all__ = ["TornadoExchange"]
 EVENTS_MAX = 32  # of h11 in one go, about 1 ms; then other connections get their turn
 
 
-class RequestContext:
-    """What Tornado asks of a connection's context."""
-
-    def __init__(self, remote_ip: str, protocol: str, address: Any) -> None:
-        self.remote_ip = remote_ip
-        self.protocol = protocol
-        self.address = address
-
-
 class TornadoExchange(httputil.HTTPConnection):
     """One request and its answer between h11 and a Tornado delegate.
 
@@ -65,7 +57,7 @@ class TornadoExchange(httputil.HTTPConnection):
     ) -> None:
         self.is_receiving = True
         self.since = gate.lane.second
-        self.context = RequestContext("", "http", None)
+        self.context = _context("", "http", None)
         self._owner = owner
         self._gate = gate
         self._application = application
@@ -130,14 +122,14 @@ class TornadoExchange(httputil.HTTPConnection):
         """The client is gone; the handler is told, and nobody waits for its writes any more."""
         if self._is_over:
             return
-        self._end()
+        delegate = self._end()
         for future in self._unsent:
             _break(future)
         if self._close_callback is not None:
             callback, self._close_callback = self._close_callback, None
             callback()
-        if self._delegate is not None and self.is_receiving:
-            self._delegate.on_connection_close()
+        if delegate is not None and self.is_receiving:
+            delegate.on_connection_close()
 
     # tornado.httputil.HTTPConnection, and the two methods of HTTP1Connection that handlers may call.
 
@@ -295,7 +287,7 @@ class TornadoExchange(httputil.HTTPConnection):
         if asked.host:
             headers["Host"] = asked.host.decode("latin-1")
         address, protocol = self._remote(self._owner.peer, fields)
-        self.context = RequestContext(address, protocol, (address, 0))
+        self.context = _context(address, protocol, (address, 0))
         line = httputil.RequestStartLine(
             event.method.decode("latin-1"),
             asked.target.decode("latin-1"),
@@ -357,13 +349,13 @@ class TornadoExchange(httputil.HTTPConnection):
         """Answers a request that cannot be accepted, if no answer has begun, and ends the connection."""
         if self._is_over:
             return
-        self._end()
+        delegate = self._end()
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             request_id = request_id_of(offered_id(self._head))
             is_head = self._head.startswith(b"HEAD ")
             self._owner.transport.write(self._gate.book.refusal(status, self._head, request_id, is_head=is_head))
-        if self._delegate is not None:
-            self._delegate.on_connection_close()
+        if delegate is not None:
+            delegate.on_connection_close()
         self._owner.exchange_done(b"", True)
 
     def _rest(self) -> tuple[bytes, bool]:
@@ -372,9 +364,12 @@ class TornadoExchange(httputil.HTTPConnection):
             return bytes(self._h11.trailing_data[0]) + self._unjudged, False
         return b"", True
 
-    def _end(self) -> None:
+    def _end(self) -> httputil.HTTPMessageDelegate | None:
+        """Lets go of the delegate, which knows this one and holds the body: it would all wait for the collector."""
         self._is_over = True
         self._gate.bodies.drop(self)
+        delegate, self._delegate = self._delegate, None
+        return delegate
 
     def _send(self, event: Any) -> bytes:
         return self._h11.send(event) or b""
@@ -391,6 +386,11 @@ class TornadoExchange(httputil.HTTPConnection):
         else:
             future.set_result(None)
         return future
+
+
+def _context(remote_ip: str, protocol: str, address: Any) -> SimpleNamespace:
+    """What Tornado asks of a connection's context."""
+    return SimpleNamespace(remote_ip=remote_ip, protocol=protocol, address=address)
 
 
 def _break(future: asyncio.Future[None]) -> None:

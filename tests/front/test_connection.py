@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from app.front.head import HEAD_BYTES_MAX
 from tests.front.harness import HOST, OK, Front, RecordingTransport
 
 ODD = b"GET /%61bc7 HTTP/1.1\r\n" + HOST + b"\r\n"
+POST = b"POST /api/x HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\n"
 UNKNOWN = b"GET /nosuch HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
@@ -217,3 +220,28 @@ def test_chunk_extensions_cannot_outweigh_the_body(front: Front) -> None:
         connection.data_received(b"1;" + b"e" * 10_000 + b"\r\nx\r\n")
     assert statuses(transport) == [400]
     assert transport.has_ended
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [POST + b"hello"],
+        [POST + b"he"],
+        [POST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked") + b"2\r\nhe\r\nno length"],
+    ],
+    ids=["answered", "left", "refused"],
+)
+def test_a_body_is_let_go_with_its_request_and_waits_for_no_collector(front: Front, chunks: list[bytes]) -> None:
+    async def scenario() -> list[object]:
+        await front.drive(chunks)
+        made = [weakref.ref(exchange) for exchange in front.exchanges]
+        assert made
+        front.exchanges.clear()
+        await asyncio.sleep(0)  # a handler's task ends a turn after its answer
+        return [exchange for ref in made if (exchange := ref()) is not None]
+
+    gc.disable()
+    try:
+        assert asyncio.run(scenario()) == []
+    finally:
+        gc.enable()
