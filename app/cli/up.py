@@ -2,7 +2,8 @@
 
 In the foreground it stays supervisord's parent, shows the logs (all as JSON lines with --json), hands SIGTERM and
 SIGINT on, and ends with it; SIGHUP is `boltlink reload`. supervisord dies with it (SIGTERM by PR_SET_PDEATHSIG, so in
-order). --detach lets it go on alone.
+order). --detach lets it go on alone. Lines that nobody takes, because a disk is full or the reader of a pipe is gone, are
+lost and end nothing; a terminal that is gone ends it.
 A start that fails leaves nothing running and says one line.
 
     <state>/up.lock   held (flock) by supervisord for as long as it lives: never two on one state folder
@@ -10,6 +11,7 @@ A start that fails leaves nothing running and says one line.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -77,15 +79,16 @@ def up(detach: bool, as_json: bool, patient: bool) -> None:
     if not detach:
         _show(follower, show)  # what says how to go on comes behind what the start itself had to say
     if late is not None:
-        click.echo(_log_line("warning", late) if as_json else late)
+        _tell(_log_line("warning", late) if as_json else late)
     elif as_json:
-        click.echo(_log_line("info", "ready", url=tree.settings.public_url))
+        _tell(_log_line("info", "ready", url=tree.settings.public_url))
     else:
-        click.echo(_welcome(tree))
+        _tell(_welcome(tree))
     if not detach:
-        sys.stdout.flush()
         tell_systemd("READY=1")
-        sys.exit(_accompany(supervisor, follower, show))
+        status = _accompany(supervisor, follower, show)
+        _leave_untaken()
+        sys.exit(status)
 
 
 def _as_written(program: str, line: str) -> str | None:
@@ -294,7 +297,24 @@ def _show(follower: Follower, show: Callable[[str, str], str | None]) -> None:
     for program, line in follower.poll():
         text = show(program, line)
         if text is not None:
-            click.echo(text)
+            _tell(text)
+
+
+def _tell(text: str) -> None:
+    """Writes to whoever watches. What runs is not ended by an output that does not take it; it is in the logs, too."""
+    try:
+        click.echo(text)
+    except OSError as error:
+        if error.errno == errno.EIO:  # the terminal is gone, and with it whoever would end this by Ctrl-C
+            raise
+
+
+def _leave_untaken() -> None:
+    """What could not be written until now is dropped: the interpreter's own last try would be the exit status."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _accompany(supervisor: subprocess.Popen[bytes], follower: Follower, show: Callable[[str, str], str | None]) -> int:

@@ -165,6 +165,25 @@ def test_signal_to_up_stops_everything_in_order(tree: Tree, number: signal.Signa
     assert all(shutil.which(command) or (tree.cwd / command).exists() for command in commands)
 
 
+@pytest.mark.parametrize("output", ["a full disk", "a pipe without a reader"])
+def test_output_that_takes_nothing_ends_nothing(tree: Tree, output: str) -> None:
+    reader, writer = os.pipe() if "pipe" in output else (None, os.open("/dev/full", os.O_WRONLY))
+    if reader is not None:
+        os.close(reader)
+    process = subprocess.Popen(
+        [tree.python, "-m", "app.cli", "up"], env=tree.environ, cwd=tree.cwd, stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    wait_for(lambda: process.poll() is not None or (tree.command("status").returncode == 0 and tree.status()["ready"]))
+    tree.command("reload", "rollup")  # says something, and that is shown
+    assert process.poll() is None
+    assert tree.location(tree.shorten(TARGET)) == TARGET
+    process.terminate()
+    assert process.communicate(timeout=60)[1] == b""
+    assert process.returncode == 0
+    assert tree.left() == []
+
+
 def test_killed_up_stops_everything(tree: Tree) -> None:
     process = tree.spawn("up")
     wait_for(lambda: tree.command("status").returncode == 0 and tree.status()["ready"])
