@@ -138,5 +138,5 @@ def _wait_until_it_serves(tree: Tree, title: str, name: str) -> None:
         if first and serves:
             return
         if lived_s > START_S:
-            raise RestartError(f"{name} is not ready after {START_S:.0f} s: {reason}")
+            raise RestartError(f"{name} is not ready after {START_S:.0f} s: {info['spawnerr'] or reason}")
         time.sleep(STEP_S)

@@ -7,15 +7,19 @@ takes: docs/architecture.md.
     signal  -> a byte in a socket that the loop reads (signal.set_wakeup_fd): the wait ends
     reap    -> what had lived for STEADY_S is started in the same turn; after what died at once the loop rests PAUSE_S,
                so that it is tried a few times a second and not a few hundred
+    spawn   -> what cannot be started at all, for want of memory, processes or descriptors, is tried every few seconds
+               for as long as that lasts: supervisor's own gives it up for good after the fourth time
     hang up supervisor's own restarts everything, engines too, which nobody means who knows SIGHUP from elsewhere
     logs    what the disk does not take is lost, and written again as soon as it takes something: supervisor's own says
-            so on stderr, which is on the same disk, and ends of that, and every program with it
+            so on stderr, which is on the same disk, and ends of that, and every program with it. A log that was removed
+            is made again with the next line, and one that cannot be made keeps no program from being started
 
 May import: the standard library and supervisor.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import time
@@ -65,6 +69,8 @@ class PromptSupervisor(supervisord.Supervisor):  # type: ignore[misc]  # supervi
         is_hasty = False
         for group in self.process_groups.values():
             for process in group.processes.values():
+                if process.get_state() == ProcessStates.BACKOFF:  # its last try but one, again and again
+                    process.backoff = min(process.backoff, process.config.startretries - 1)
                 if process.get_state() != ProcessStates.EXITED:
                     continue
                 if process.laststop - process.laststart >= STEADY_S:
@@ -76,15 +82,31 @@ class PromptSupervisor(supervisord.Supervisor):  # type: ignore[misc]  # supervi
 
 
 class BearingHandler(loggers.RotatingFileHandler):  # type: ignore[misc]
-    """A rotated log on a disk that may be full."""
+    """A rotated log on a disk that may be full or read-only, in a folder that may be away."""
+
+    def __init__(self, filename: str, *arguments: Any) -> None:
+        try:
+            super().__init__(filename, *arguments)
+        except OSError:
+            super().__init__(os.devnull, *arguments)
+            self.baseFilename = filename
 
     def emit(self, record: Any) -> None:
         """One line, or none."""
-        try:
+        self.reopen()
+        with suppress(OSError, ValueError):  # a rotation that is cut off leaves it closed
             super().emit(record)
-        except (OSError, ValueError):  # its rotation was cut off, and left it closed
+
+    def reopen(self) -> None:
+        """Makes sure that lines go to the file of that name, where it can be had."""
+        with suppress(OSError, ValueError):
+            if os.path.samestat(os.stat(self.baseFilename), os.fstat(self.stream.fileno())):
+                return
+        with suppress(OSError):
+            stream = open(self.baseFilename, "ab")  # noqa: SIM115  the handler closes it
             with suppress(OSError):
-                self.stream = open(self.baseFilename, "ab")  # noqa: SIM115  the handler closes it
+                self.stream.close()
+            self.stream, self.closed = stream, False
 
     def handleError(self) -> None:  # noqa: N802  supervisor's name
         """There is nowhere to say so."""

@@ -22,6 +22,7 @@ from tests.conftest import wait_for
 KILLS = 5
 KILLS_S = 3.0  # supervisor alone waits a second after each
 FULL_BYTES = 800
+GIVEN_UP_AFTER = 4  # tries, by supervisor alone
 HASTY_STARTS_MAX = 20  # in KILLS_S; without a pause it would be some hundreds
 CONFIGURATION = """
 [supervisord]
@@ -36,7 +37,7 @@ command=%s
 startsecs=0
 autorestart=true
 redirect_stderr=true
-stdout_logfile=NONE
+stdout_logfile=%s
 """
 
 
@@ -59,10 +60,12 @@ def test_programs_of_the_tree_are_started_alike(path: Path) -> None:
 
 
 @contextmanager
-def supervised(folder: Path, command: str, *within: str, log_bytes_max: int = 1_000_000) -> Iterator[psutil.Process]:
-    """supervisord with one program, which says nothing; `within` is a command that starts it in some way."""
+def supervised(
+    folder: Path, command: str, *within: str, log_bytes_max: int = 1_000_000, program_log: str = "NONE"
+) -> Iterator[psutil.Process]:
+    """supervisord with one program; `within` is a command that starts it in some way."""
     user = "user=root" if os.geteuid() == 0 else ""
-    (folder / "supervisord.conf").write_text(CONFIGURATION % (user, log_bytes_max, command))
+    (folder / "supervisord.conf").write_text(CONFIGURATION % (user, log_bytes_max, command, program_log))
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = [*within, sys.executable, "-m", "app.supervision", "-c", "supervisord.conf"]
     with (folder / "err").open("wb") as errors:
@@ -132,3 +135,38 @@ def test_disk_that_is_full_ends_nothing(tmp_path: Path) -> None:
         wait_for(lambda: starts() > before + 2)
         psutil.Process(supervisor.pid).rlimit(psutil.RLIMIT_FSIZE, (-1, -1))
         wait_for((tmp_path / "supervisord.log.1").exists)
+
+
+def test_program_whose_log_cannot_be_had_is_started_and_its_log_is_made_again(tmp_path: Path) -> None:
+    logs, away = tmp_path / "logs", tmp_path / "away"
+    logs.mkdir()
+    log, command = logs / "only.log", "sh -c 'echo begins; exec sleep 1000'"
+    with supervised(tmp_path, command, program_log=str(log)) as supervisor:
+        pid = wait_for(partial(steady, supervisor))
+        wait_for(lambda: log.read_text() == "begins\n")
+        logs.rename(away)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(partial(is_replaced, supervisor, pid))
+        away.rename(logs)
+        for _ in range(2):
+            log.unlink(missing_ok=True)
+            pid = steady(supervisor)
+            os.kill(pid, signal.SIGKILL)
+            wait_for(partial(is_replaced, supervisor, pid))
+            wait_for(lambda: log.exists() and log.read_text() == "begins\n")
+        (tmp_path / "supervisord.log").unlink()
+        supervisor.send_signal(signal.SIGHUP)
+        wait_for(lambda: (tmp_path / "supervisord.log").exists())
+
+
+def test_program_that_cannot_be_started_is_never_given_up(tmp_path: Path) -> None:
+    log = tmp_path / "supervisord.log"
+    with supervised(tmp_path, "sleep 1000") as supervisor:
+        pid = wait_for(partial(steady, supervisor))
+        limits = supervisor.rlimit(psutil.RLIMIT_NOFILE)
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, (supervisor.num_fds(), limits[1]))  # none for the program's pipes
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: log.read_text().count("too many open files") > GIVEN_UP_AFTER, limit_s=60)
+        supervisor.rlimit(psutil.RLIMIT_NOFILE, limits)
+        wait_for(partial(is_replaced, supervisor, pid))
+        assert "gave up" not in log.read_text()
