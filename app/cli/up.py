@@ -7,11 +7,13 @@ lost and end nothing; a terminal that is gone ends it.
 A start that fails leaves nothing running and says one line.
 
     <state>/up.lock   held (flock) by supervisord for as long as it lives: never two on one state folder
+    <run>             held, too: nobody tidies it up
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import secrets
@@ -62,10 +64,11 @@ def up(detach: bool, as_json: bool, patient: bool) -> None:
     tree = Tree(Settings.from_environ(os.environ))
     os.umask(0o077)  # of all that programs write
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops what has started, as Ctrl-C does
-    lock = _prepare(tree)
+    locks = _prepare(tree)
     follower = Follower(tree.logs)
-    supervisor = _start(tree, lock, detach)
-    os.close(lock)
+    supervisor = _start(tree, locks, detach)
+    for lock in locks:
+        os.close(lock)
     try:
         late = _wait_until_ready(tree, supervisor)
         if late is not None and not patient:
@@ -95,8 +98,8 @@ def _as_written(program: str, line: str) -> str | None:
     return format_line(program, line, level="info", is_terminal=sys.stdout.isatty())
 
 
-def _prepare(tree: Tree) -> int:
-    """Folders, lock, ports, engines, key; returns the lock's descriptor. Raises CliError."""
+def _prepare(tree: Tree) -> list[int]:
+    """Folders, locks, ports, engines, key; returns the descriptors of the locks. Raises CliError."""
     settings = tree.settings
     try:
         for folder in (settings.state_dir, tree.run, tree.logs):
@@ -121,7 +124,17 @@ def _prepare(tree: Tree) -> int:
     if settings.admin_key is None:
         _make_admin_key(settings.state_dir / "admin-key")
     expect_programs(tree.run / "metrics", [*tree.web_names, *tree.worker_names])
-    return lock
+    return [lock, _in_use(tree.run)]
+
+
+def _in_use(folder: Path) -> int:
+    """A lock that says so to systemd-tmpfiles (tmpfiles.d(5), "BSD file locks").
+
+    A run folder in /tmp loses what nobody touched for ten days else: supervisord's pid, without which no program starts.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
 
 
 def _check_port(variable: str, host: str, port: int, patience_s: float) -> None:
@@ -155,8 +168,8 @@ def _make_admin_key(path: Path) -> None:
     draft.rename(path)
 
 
-def _start(tree: Tree, lock: int, detach: bool) -> subprocess.Popen[bytes]:
-    """Starts supervisord, which inherits the lock."""
+def _start(tree: Tree, locks: list[int], detach: bool) -> subprocess.Popen[bytes]:
+    """Starts supervisord, which inherits the locks."""
     environment = tree.environment()
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "app.supervision", "-c", str(ROOT / "supervisord.conf")],
@@ -165,7 +178,7 @@ def _start(tree: Tree, lock: int, detach: bool) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=(tree.logs / "supervisord.err").open("wb"),
-        pass_fds=(lock,),
+        pass_fds=locks,
         # A session of its own either way: Ctrl-C reaches `up`, which stops the tree in order.
         start_new_session=True,
         preexec_fn=None if detach else partial(die_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509

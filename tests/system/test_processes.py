@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -109,6 +110,14 @@ def test_engines_listen_on_no_port_and_in_a_private_folder(running: Tree) -> Non
         rows = [row.split() for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
         assert not {row[9] for row in rows} & sockets
     assert running.state.stat().st_mode & 0o077 == 0
+
+
+def test_run_folder_is_locked_against_those_who_tidy_up(running: Tree) -> None:
+    """systemd-tmpfiles leaves a folder alone that is locked by flock."""
+    folder = os.open(running.state / "run", os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(folder)
 
 
 def test_nobody_else_may_read_what_programs_write(running: Tree) -> None:
