@@ -34,9 +34,9 @@ class BackupFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._part = path.with_name(f".{path.name}{PART}")
         if path.exists():
             raise TargetError(f"{path} exists: choose another name, or remove it")
+        self._part = path.with_name(f".{path.name}{PART}")
         try:
             descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
