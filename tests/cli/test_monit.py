@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 
 import pytest
 
+from app.cli.monit import _print
 from app.cli.monit.page import draw
 from app.cli.monit.readings import ProcessRow, Reading
 from app.cli.monit.terminal import read_keys
@@ -32,6 +35,14 @@ def test_a_page_fits_its_terminal_and_shows_the_chosen_process(width: int, heigh
     assert any(line.startswith(f"> {chosen} ") for line in lines)
     assert "q quit" in lines[-1]
     assert min(links, 3) <= sum(" go.example.com/" in line for line in lines)
+
+
+def test_a_page_for_machines_is_json_though_the_slowest_took_for_ever(capsys: pytest.CaptureFixture[str]) -> None:
+    row = ProcessRow("web_0", 1, "RUNNING", 1, 0.0, 0, 0, p99_s=math.inf)
+    _print(Reading(0.0, "http://x", [row], hot=[("a", 1)]), as_json=True, svg=None)
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found["processes"][0]["p99_s"] is None
+    assert found["hot"] == [["a", 1]]
 
 
 def test_the_smallest_terminal_shows_every_column_whole() -> None:

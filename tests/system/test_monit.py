@@ -144,6 +144,16 @@ def test_reload_of_all_leaves_engines_alone(running: Tree) -> None:
         assert process.wait(20) == 0
 
 
+def test_ended_by_a_signal_it_leaves_the_terminal_as_it_was(running: Tree) -> None:
+    with monit(running, 80, 24) as (terminal, process):
+        shown = termios.tcgetattr(terminal.theirs)
+        terminal.wait("q quit")
+        process.terminate()
+        assert process.wait(20) == 0
+        assert termios.tcgetattr(terminal.theirs) == shown
+        wait_for(lambda: pyte.modes.DECTCEM in terminal.screen.mode)  # the cursor is seen again
+
+
 def test_one_page_for_people_and_for_machines(running: Tree, tmp_path: Path) -> None:
     slug = running.shorten(TARGET)
     assert running.location(slug) == TARGET

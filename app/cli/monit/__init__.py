@@ -11,8 +11,10 @@ people or machines. Drawn by rich, which the command line uses anyway (why not t
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -20,6 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -56,6 +59,9 @@ def monit(once: bool, svg: Path | None, as_json: bool) -> None:
         raise click.UsageError("--svg and --json need --once")
     if not once and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("there is no terminal here: --once prints one page")
+    if not once and Console().is_dumb_terminal:
+        raise click.UsageError(f"nothing can be drawn on a terminal like this (TERM={os.environ['TERM']}): --once does")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # leaves the terminal as it was
     tree = Tree(Settings.from_environ(os.environ)).as_started()
     sampler = Sampler(tree)
     try:
@@ -71,13 +77,22 @@ def monit(once: bool, svg: Path | None, as_json: bool) -> None:
 
 def _print(reading: Reading, as_json: bool, svg: Path | None) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(reading)))
+        click.echo(json.dumps(_told(asdict(reading))))
         return
     console = Console(markup=False, emoji=False, highlight=False, record=svg is not None)
     width = max(WIDTH_MIN, console.width)
     console.print(draw(reading, width, HEIGHT_MIN + len(reading.processes), keys=False), soft_wrap=True)
     if svg is not None:
         svg.write_text(_FONT_FROM_ELSEWHERE.sub("", console.export_svg(title="boltlink monit")), "utf-8")
+
+
+def _told(value: Any) -> Any:
+    """A value as JSON knows it, which has no infinity: nobody can say how long the slowest took."""
+    if isinstance(value, dict):
+        return {key: _told(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class _Screen:
