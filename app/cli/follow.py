@@ -2,7 +2,8 @@
 
 In: the folder of logs. Out: lines in the order they are found. On a terminal a line is `web_0  12:00:01 info  event
 field=value`, engines from warning up; elsewhere it is written as it stands in its file.
-A rotated file is recognised by its inode: the rest of the old one is read first. May import: click, cli.plain.
+A rotated file is recognised by its inode: the rest of the old one is read first. One that became shorter was emptied:
+it is read from its start. May import: click, cli.plain.
 """
 
 from __future__ import annotations
@@ -82,6 +83,9 @@ class Follower:
             self._files[program] = _File(path, descriptor, os.fstat(descriptor).st_ino)
 
     def _read(self, program: str, file: _File) -> Iterator[tuple[str, str]]:
+        if os.fstat(file.descriptor).st_size < os.lseek(file.descriptor, 0, os.SEEK_CUR):
+            os.lseek(file.descriptor, 0, os.SEEK_SET)
+            file.rest = b""
         while data := os.read(file.descriptor, READ_MAX):
             *lines, file.rest = (file.rest + data).split(b"\n")
             for line in lines:

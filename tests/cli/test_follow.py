@@ -42,6 +42,19 @@ def test_nothing_is_lost_or_doubled_when_a_log_is_rotated(tmp_path: Path) -> Non
     follower.close()
 
 
+def test_log_that_was_emptied_is_read_from_its_start(tmp_path: Path) -> None:
+    log = tmp_path / "web_0.log"
+    append(log, "a line that is longer than what comes\n")
+    follower = Follower(tmp_path)
+    append(log, "hal")
+    assert list(follower.poll()) == []
+    log.write_text("new\n")
+    assert list(follower.poll()) == [("web_0", "new")]
+    append(log, "more\n")
+    assert list(follower.poll()) == [("web_0", "more")]
+    follower.close()
+
+
 def test_log_that_appears_later_is_read_from_its_start(tmp_path: Path) -> None:
     follower = Follower(tmp_path)
     append(tmp_path / "web_1.log", "first\n")
