@@ -84,6 +84,8 @@ class PromptSupervisor(supervisord.Supervisor):  # type: ignore[misc]  # supervi
 class BearingHandler(loggers.RotatingFileHandler):  # type: ignore[misc]
     """A rotated log on a disk that may be full or read-only, in a folder that may be away."""
 
+    stream: Any
+
     def __init__(self, filename: str, *arguments: Any) -> None:
         try:
             super().__init__(filename, *arguments)
@@ -103,10 +105,10 @@ class BearingHandler(loggers.RotatingFileHandler):  # type: ignore[misc]
             if os.path.samestat(os.stat(self.baseFilename), os.fstat(self.stream.fileno())):
                 return
         with suppress(OSError):
-            stream = open(self.baseFilename, "ab")  # noqa: SIM115  the handler closes it
+            found: Any = open(self.baseFilename, "ab")  # noqa: SIM115  the handler closes it
             with suppress(OSError):
                 self.stream.close()
-            self.stream, self.closed = stream, False
+            self.stream, self.closed = found, False
 
     def handleError(self) -> None:  # noqa: N802  supervisor's name
         """There is nowhere to say so."""

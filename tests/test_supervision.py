@@ -156,7 +156,7 @@ def test_program_whose_log_cannot_be_had_is_started_and_its_log_is_made_again(tm
             wait_for(lambda: log.exists() and log.read_text() == "begins\n")
         (tmp_path / "supervisord.log").unlink()
         supervisor.send_signal(signal.SIGHUP)
-        wait_for(lambda: (tmp_path / "supervisord.log").exists())
+        wait_for((tmp_path / "supervisord.log").exists)
 
 
 def test_program_that_cannot_be_started_is_never_given_up(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 In the foreground it stays supervisord's parent, shows the logs (all as JSON lines with --json), hands SIGTERM and
 SIGINT on, and ends with it; SIGHUP is `boltlink reload`. supervisord dies with it (SIGTERM by PR_SET_PDEATHSIG, so in
-order). --detach lets it go on alone. Lines that nobody takes, because a disk is full or the reader of a pipe is gone, are
-lost and end nothing; a terminal that is gone ends it.
+order). --detach lets it go on alone. Lines that nobody takes, because a disk is full or a pipe's reader gone, are lost
+and end nothing; a terminal that is gone ends it.
 A start that fails leaves nothing running and says one line.
 
     <state>/up.lock   held (flock) by supervisord for as long as it lives: never two on one state folder
@@ -130,7 +130,7 @@ def _prepare(tree: Tree) -> list[int]:
 def _in_use(folder: Path) -> int:
     """A lock that says so to systemd-tmpfiles (tmpfiles.d(5), "BSD file locks").
 
-    A run folder in /tmp loses what nobody touched for ten days else: supervisord's pid, without which no program starts.
+    Else a run folder in /tmp loses what nobody touched for ten days: supervisord's pid, without which nothing starts.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
