@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from app.backup import BackupFile, Contents, DamagedError, Dump, MomentLostError
 from app.cli.engines import engines_up
 from app.cli.errors import CliError
 from app.cli.progress import Progress, count, size
+from app.cli.talk import heed_sigterm
 from app.observe import reason_of
 from app.settings import Settings
 from app.stores import HalfRestoredError, SchemaError, mongodb_url, open_mongodb
@@ -46,7 +46,7 @@ def backup(file: str, no_clicks: bool, only_verify: bool) -> None:
             raise click.UsageError("--verify writes nothing: leave --no-clicks out.")
         _verify(file)
         return
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # ends in order, as Ctrl-C does
+    heed_sigterm()
     tree = Tree(Settings.from_environ(os.environ)).as_started()
     if "mongod" in tree.engines and not (tree.settings.state_dir / ENGINES["mongod"].folder).is_dir():
         # A backup of nothing, made each night of a mistyped folder, is found out on the day that it is needed.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -43,7 +42,7 @@ from app.cli.backup import describe, verify_with_progress
 from app.cli.engines import engines_up
 from app.cli.errors import CliError
 from app.cli.progress import Progress, count
-from app.cli.talk import YES, confirm
+from app.cli.talk import YES, confirm, heed_sigterm
 from app.lifeline import take_lock
 from app.links import LinkCache
 from app.observe import reason_of
@@ -87,7 +86,7 @@ def restore(file: str | None, replace: bool, is_abandoned: bool, is_sure: bool) 
     """
     if (file is None) != is_abandoned:
         raise click.UsageError("Name a FILE, or say --abandon.")
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # ends in order, as Ctrl-C does
+    heed_sigterm()
     tree = Tree(Settings.from_environ(os.environ))
     try:
         with _tree_kept_down(tree):

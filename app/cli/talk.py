@@ -1,4 +1,4 @@
-"""What commands share in speaking with people and machines: `--json`, `--yes`, questions.
+"""What commands share in speaking with people and machines: `--json`, `--yes`, questions, an end in order.
 
 In: what a command found or did. Out: a line for people, or one JSON value for machines. Questions go to stderr, so that
 stdout is what was asked for. May import: click.
@@ -7,6 +7,7 @@ stdout is what was asked for. May import: click.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from typing import Any
 
@@ -15,7 +16,7 @@ import click
 from app.cli.errors import CliError
 from app.cli.plain import plain
 
-__all__ = ["JSON", "YES", "ask_password", "confirm", "say"]
+__all__ = ["JSON", "YES", "ask_password", "confirm", "heed_sigterm", "say"]
 
 JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
 YES = click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
@@ -41,3 +42,17 @@ def ask_password(*, is_new: bool) -> str:
         return sys.stdin.readline().rstrip("\r\n")
     password: str = click.prompt("Password", hide_input=True, confirmation_prompt=is_new, err=True)
     return password
+
+
+def heed_sigterm() -> None:
+    """From now on SIGTERM ends the command as Ctrl-C does, by KeyboardInterrupt, where asyncio is told first.
+
+    What a script starts by `&` ignores SIGINT (POSIX, XCU 2.9.3.1), and asyncio leaves that as it is.
+    """
+
+    def end(*_: object) -> None:
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, end)

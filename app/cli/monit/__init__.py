@@ -14,7 +14,6 @@ import json
 import math
 import os
 import re
-import signal
 import sys
 import threading
 import time
@@ -36,7 +35,7 @@ from app.cli.monit.page import draw
 from app.cli.monit.readings import Reading, Sampler
 from app.cli.monit.terminal import keyboard, read_keys
 from app.cli.reload import programs_in_order
-from app.cli.talk import JSON
+from app.cli.talk import JSON, heed_sigterm
 from app.settings import Settings
 from app.tree import Tree
 
@@ -61,7 +60,7 @@ def monit(once: bool, svg: Path | None, as_json: bool) -> None:
         raise click.UsageError("there is no terminal here: --once prints one page")
     if not once and Console().is_dumb_terminal:
         raise click.UsageError(f"nothing can be drawn on a terminal like this (TERM={os.environ['TERM']}): --once does")
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # leaves the terminal as it was
+    heed_sigterm()  # leaves the terminal as it was
     tree = Tree(Settings.from_environ(os.environ)).as_started()
     sampler = Sampler(tree)
     try:
