@@ -47,10 +47,12 @@ def ask_password(*, is_new: bool) -> str:
 def heed_sigterm() -> None:
     """From now on SIGTERM ends the command as Ctrl-C does, by KeyboardInterrupt, where asyncio is told first.
 
-    What a script starts by `&` ignores SIGINT (POSIX, XCU 2.9.3.1), and asyncio leaves that as it is.
+    What a script starts by `&` ignores SIGINT (POSIX, XCU 2.9.3.1), and asyncio leaves that as it is. A second SIGTERM
+    ends it at once: a thread that writes into a pipe which nobody reads is waited for.
     """
 
     def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
             raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
