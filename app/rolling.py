@@ -30,7 +30,7 @@ from app.lifeline import take_lock
 from app.sockets import queue_moves
 from app.tree import Tree
 
-__all__ = ["BusyError", "RestartError", "only_one", "restart"]
+__all__ = ["NO_PID", "BusyError", "RestartError", "only_one", "restart"]
 
 KILLED_S = 10.0  # a killed process is gone by then
 START_S = 30.0

@@ -12,7 +12,7 @@ from collections.abc import Collection
 import click
 
 from app.cli.errors import CliError
-from app.rolling import BusyError, RestartError, only_one, restart
+from app.rolling import NO_PID, BusyError, RestartError, only_one, restart
 from app.settings import Settings
 from app.tree import Tree
 
@@ -45,7 +45,8 @@ def reload(programs: tuple[str, ...], force: bool, running: bool, as_json: bool)
     unknown = set(names) - there
     if unknown:
         raise CliError(f"no program {', '.join(sorted(unknown))} in this tree; see: boltlink status")
-    if not force:
+    idle = {str(info["name"]) for info in found if info["pid"] == NO_PID}
+    if not force and not idle.issuperset(names):  # what does not run serves nothing now
         _refuse_what_would_not_serve(tree, there)
     _roll(tree, names, as_json)
 

@@ -117,11 +117,15 @@ def test_what_does_not_end_is_killed_and_renewed(running: Tree) -> None:
     assert {name for name, pid in running.pids().items() if pid != before[name]} == {"announcer"}
 
 
-def test_reload_starts_what_was_stopped(running: Tree) -> None:
+@pytest.mark.parametrize(("group", "name"), [("announcer", "announcer"), ("web", "web_1")])
+def test_reload_starts_what_was_stopped(running: Tree, group: str, name: str) -> None:
     control = Control(Settings.from_environ(running.environ))
-    control.ask("stopProcess", "announcer:announcer", True)
-    assert running.command("reload", "announcer").returncode == 0
-    assert control.ask("getProcessInfo", "announcer:announcer")["statename"] == "RUNNING"
+    control.ask("stopProcess", f"{group}:{name}", True)
+    if group == "web":
+        done = running.command("reload", "web_0", "web_1")
+        assert (done.returncode, "web_1 is not ready" in done.stderr) == (1, True), "its sibling alone serves"
+    assert running.command("reload", name).returncode == 0
+    assert control.ask("getProcessInfo", f"{group}:{name}")["statename"] == "RUNNING"
 
 
 def test_reload_asks_for_ready_processes_unless_forced(running: Tree) -> None:
