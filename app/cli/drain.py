@@ -23,6 +23,7 @@ from functools import partial
 import click
 
 from app.cli.errors import CliError
+from app.cli.fields import Seconds
 from app.cli.journal import applied_positions, describe_source, journal, sources_of
 from app.cli.talk import JSON, say
 from app.journal import list_sources
@@ -38,7 +39,7 @@ END_S = 35.0  # an aggregator that is told to end; supervisord.conf gives it 30
 
 
 @journal.command("drain", epilog="Example: boltlink journal drain --limit 60")
-@click.option("--limit", default=60.0, show_default=True, help="Seconds, at most.")
+@click.option("--limit", default=60.0, show_default=True, type=Seconds(), help="Seconds, at most.")
 @JSON
 def drain(limit: float, as_json: bool) -> None:
     """Wait until what is journaled now is in the statistics; where nothing runs, apply it."""

@@ -22,6 +22,7 @@ __all__ = [
     "VERSION",
     "Ago",
     "Moment",
+    "Seconds",
     "Since",
     "body_of",
     "clear_option",
@@ -88,6 +89,18 @@ def _moment_of(kind: click.ParamType[Any], value: str, *, is_past: bool) -> date
     except (ValueError, OverflowError):
         example = "2026-01-31, 2026-01-31T12:00:00Z" if is_past else "2030-01-31, 2030-01-31T12:00:00Z"
         kind.fail(f"{value!r} is no time such as {example}, or 30m, 12h, 7d {'ago' if is_past else 'from now'}")
+
+
+class Seconds(click.ParamType[float]):
+    """A time that ends: float takes nan, which no time is ever later than, and inf."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Zero or more."""
+        if isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d{0,9})?", value, re.ASCII) is None:
+            self.fail(f"{value!r} is no number of seconds such as 60")
+        return float(value)
 
 
 class WeightedTarget(click.ParamType[dict[str, Any]]):

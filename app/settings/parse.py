@@ -24,6 +24,7 @@ __all__ = [
     "header_fields",
     "host_names",
     "issuer",
+    "lasting",
     "matching",
     "mongodb_url",
     "networks",
@@ -66,6 +67,16 @@ def duration(text: str) -> int:
     if match is None:
         raise ValueError("a duration such as 30s, 10m, 6h or 2d")
     return int(match[1]) * _DURATION_UNITS[match[2]]
+
+
+def lasting(least_s: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        found = duration(text)
+        if found < least_s:
+            raise ValueError(f"a duration of {least_s}s or more")
+        return found
+
+    return read
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

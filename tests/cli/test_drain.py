@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from app.journal import REDIRECT_GET, Journal, create_source
 from app.lifeline import take_lock
 from app.stores import mongodb_url, redis_url
@@ -81,6 +83,15 @@ def test_without_mongodb_they_wait_and_with_the_embedded_one_the_tree_has_to_run
     assert (said.status, said.out) == (1, "")
     assert "boltlink up applies what waits" in said.err
     assert len(list((tmp_path / "journal").iterdir())) == 1
+
+
+@pytest.mark.parametrize("limit", ["nan", "inf", "-1", "1e3", "", "9999999999"])
+def test_a_limit_that_is_none_is_refused(tmp_path: Path, limit: str) -> None:
+    leave_behind(tmp_path, 1)
+    environ = {"BOLTLINK_STATE_DIR": str(tmp_path), "BOLTLINK_MONGODB_URL": NOWHERE}
+    said = asyncio.run(boltlink("journal", "drain", f"--limit={limit}", environ=environ))
+    assert (said.status, said.out) == (2, "")
+    assert f"Invalid value for '--limit': '{limit}' is no number of seconds such as 60" in said.err
 
 
 def test_a_folder_that_holds_no_journal_is_no_journal_in_which_nothing_waits(tmp_path: Path) -> None:
