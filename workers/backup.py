@@ -5,6 +5,7 @@ In: MongoDB. Out: `BOLTLINK_BACKUP_DIR/boltlink-TIME.backup`, and fewer of them,
     due       the newest backup in the folder is older than BOLTLINK_BACKUP_EVERY; the folder is the only memory, so
               nodes may share one, and a node with an empty one of its own makes a backup as soon as it is active;
               what a clock that had jumped ahead dated into the future stays, and counts as none
+    away      a folder that held backups and holds none is not made anew: that fails, and says so
     step      a second of reading and writing at a time, between which the lease is renewed
     failed    the part is removed, MongoDB forgets the moment, and it is tried again after RETRY_S
     done      on disk and under its name; only then are old ones removed
@@ -16,18 +17,16 @@ make two backups, and each removes only what the rule says. May import: everythi
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pymongo.errors import PyMongoError
 
-from app.backup import PART, BackupFile, Dump, Keep, MomentLostError, backup_name, moment_of, parse_keep, to_remove
+from app.backup import BackupFile, BackupFolder, Dump, Keep, MomentLostError, backup_name, parse_keep, to_remove
 from app.observe import Metrics, Span, begin, get_logger, reason_of, within
 from app.process import node_id, refuse_second, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
@@ -76,7 +75,7 @@ class Backups:
         self,
         *,
         database: Database,
-        folder: Path,
+        folder: BackupFolder,
         every_s: float,
         keep: Keep,
         wall: Callable[[], float],
@@ -89,15 +88,14 @@ class Backups:
         self._keep = keep
         self._wall = wall
         self._monotonic = monotonic
-        self._began_s = wall()
         self._not_before_s = float("-inf")
         self._running: _Running | None = None
 
     @property
-    def age_s(self) -> float:
-        """Of the newest backup; where there is none, since this program began."""
-        newest = max((moment.timestamp() for moment in self._made().values()), default=self._began_s)
-        return max(0.0, self._wall() - newest)
+    def age_s(self) -> float | None:
+        """Of the newest backup that was seen; None before the first."""
+        newest = self._folder.newest(self._latest())
+        return None if newest is None else max(0.0, self._wall() - newest.timestamp())
 
     async def open(self) -> None:
         """What was begun under a former lease is given up."""
@@ -126,12 +124,13 @@ class Backups:
     def _is_due(self) -> bool:
         if self._monotonic() < self._not_before_s:
             return False
-        return self.age_s >= self._every_s or not self._made()
+        age_s = self.age_s
+        return age_s is None or age_s >= self._every_s or not self._made()
 
     async def _begin(self) -> _Running:
         with ExitStack() as cleanup:
-            await asyncio.to_thread(self._prepare_folder)
-            path = self._folder / backup_name(datetime.fromtimestamp(self._wall(), UTC))
+            await asyncio.to_thread(self._folder.prepare)
+            path = self._folder.path / backup_name(datetime.fromtimestamp(self._wall(), UTC))
             target = cleanup.enter_context(BackupFile(path))
             dump = Dump(self._database, has_clicks=True, monotonic=self._monotonic, wall=self._wall)
             span = begin("backup", {})
@@ -166,7 +165,7 @@ class Backups:
         running.span.end()
         removed = to_remove(self._made(), self._keep)
         for name in removed:
-            (self._folder / name).unlink(missing_ok=True)
+            (self._folder.path / name).unlink(missing_ok=True)
         get_logger().info(
             "backup made",
             file=running.target.path.name,
@@ -187,29 +186,12 @@ class Backups:
         except PyMongoError as error:  # the next backup does what could not be done
             get_logger().warning("moment not closed", reason=reason_of(error))
 
-    def _prepare_folder(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in self._folder.glob(f".boltlink-*{PART}"):
-            _remove_unless_written(path)
-
-    def _made(self) -> dict[str, datetime]:
+    def _made(self) -> Mapping[str, datetime]:
         """Backups of the folder by name, without those of the future."""
-        latest = datetime.fromtimestamp(self._wall() + AHEAD_S, UTC)
-        try:
-            names = [path.name for path in self._folder.iterdir()]
-        except OSError:  # not made yet, or away: the age says so
-            return {}
-        return {name: moment for name in names if (moment := moment_of(name)) is not None and moment <= latest}
+        return self._folder.made(self._latest())
 
-
-def _remove_unless_written(path: Path) -> None:
-    """A part that nobody writes is one that was killed."""
-    with path.open("rb") as part:
-        try:
-            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        path.unlink(missing_ok=True)
+    def _latest(self) -> datetime:
+        return datetime.fromtimestamp(self._wall() + AHEAD_S, UTC)
 
 
 async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
@@ -223,7 +205,7 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     lease = Lease(database, "backup", holder=holder, monotonic=time.monotonic, life_s=LEASE_LIFE_S)
     backups = Backups(
         database=database,
-        folder=settings.backup_dir,
+        folder=BackupFolder(settings.backup_dir, settings.state_dir / "backup-folder"),
         every_s=settings.backup_every,
         keep=parse_keep(settings.backup_keep),
         wall=time.time,
@@ -242,7 +224,9 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
 async def _publish(backups: Backups, every_s: int, metrics: Metrics) -> None:
     """Also where another node is active: its backups are seen where nodes share a folder."""
     while True:
-        metrics.set("backup_age", await asyncio.to_thread(lambda: backups.age_s))
+        age_s = await asyncio.to_thread(lambda: backups.age_s)
+        if age_s is not None:
+            metrics.set("backup_age", age_s)
         metrics.count_told()
         metrics.set("backup_every", float(every_s))
         metrics.set("backup_failed", float(backups.counts.has_failed))

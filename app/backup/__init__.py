@@ -4,6 +4,7 @@ zstandard is loaded with this room, so programs that make no backup do not impor
 """
 
 from app.backup.dump import STAGING, Dump, kept_collections
+from app.backup.folder import BackupFolder, FolderAwayError
 from app.backup.format import BlockReader, BlockWriter, Collection, DamagedError, Head, NewerError
 from app.backup.load import (
     LEASE,
@@ -27,12 +28,14 @@ __all__ = [
     "PART",
     "STAGING",
     "BackupFile",
+    "BackupFolder",
     "BlockReader",
     "BlockWriter",
     "Collection",
     "Contents",
     "DamagedError",
     "Dump",
+    "FolderAwayError",
     "Head",
     "Keep",
     "Load",
