@@ -83,11 +83,16 @@ class Tree:
 
         Raises SettingsError when the settings' file has become wrong.
         """
+        environ = self.started_environ()
+        return self if environ is None else Tree(Settings.from_environ(environ))
+
+    def started_environ(self) -> Mapping[str, str] | None:
+        """What supervisord was started with; None where none runs."""
         pid = self.supervisor_pid()
         try:
-            return self if pid is None else Tree(Settings.from_environ(psutil.Process(pid).environ()))
+            return None if pid is None else psutil.Process(pid).environ()
         except psutil.Error:
-            return self
+            return None
 
     def environment(self) -> dict[str, str]:
         """What supervisord and its programs run with: paths absolute, every name of supervisord.conf filled.

@@ -208,3 +208,35 @@ def test_headers_for_the_collector_are_percent_encoded_pairs() -> None:
 @pytest.mark.parametrize(("text", "share"), [("0", 0.0), ("1", 1.0), ("0.01", 0.01), (".5", 0.5), ("1.0", 1.0)])
 def test_shares(text: str, share: float) -> None:
     assert Settings.from_environ({"BOLTLINK_ACCESS_LOG_SAMPLE": text}).access_log_sample == share
+
+
+def test_what_is_right_can_be_had_beside_what_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "settings"
+    file.write_text("BOLTLINK_JOBS=3\nnonsense\nBOLTLINK_STATE_DIR=state\nBOLTLINK_MONGODB_URL=mongodb://a/\n")
+    file.chmod(0o604)
+    settings, wrong = Settings.salvage({"BOLTLINK_SETTINGS_FILE": str(file), "BOLTLINK_PORT": "abc"})
+    assert (settings.state_dir, settings.jobs, settings.port) == (tmp_path / "state", 3, 8000)
+    assert settings.mongodb_url is None
+    assert [error.variable for error in wrong] == [f"{file}, line 2", "BOLTLINK_MONGODB_URL", "BOLTLINK_PORT"]
+    with pytest.raises(SettingsError, match="line 2"):
+        Settings.from_environ({"BOLTLINK_SETTINGS_FILE": str(file), "BOLTLINK_PORT": "abc"})
+    assert Settings.salvage({"BOLTLINK_PORT": "80"})[1] == []
+
+
+@pytest.mark.parametrize("line", ["BOLTLINK_STATE_DIR /srv/state", "BOLTLINK_STATE_DIR", None])
+def test_what_names_the_state_folder_has_to_be_right(tmp_path: Path, line: str | None) -> None:
+    """None: the file that may name it cannot be read."""
+    file = tmp_path / "settings"
+    if line is not None:
+        file.write_text(line)
+    environ = {"BOLTLINK_SETTINGS_FILE": str(file)}
+    with pytest.raises(SettingsError):
+        Settings.salvage(environ)
+    settings, wrong = Settings.salvage({**environ, "BOLTLINK_STATE_DIR": str(tmp_path / "given")})
+    assert settings.state_dir == tmp_path / "given"
+    assert len(wrong) == 1
+
+
+def test_a_name_of_a_file_that_is_none_is_one_line() -> None:
+    with pytest.raises(SettingsError, match="BOLTLINK_SETTINGS_FILE: '  ' is not a path"):
+        Settings.from_environ({"BOLTLINK_SETTINGS_FILE": "  "})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -16,8 +15,7 @@ import click
 from app.cli.errors import CliError
 from app.cli.fields import Ago
 from app.cli.follow import LEVELS, Follower, as_json, format_line, last_lines, lines_since, time_of
-from app.settings import Settings
-from app.tree import Tree
+from app.cli.looking import find_tree
 
 __all__ = ["logs"]
 
@@ -71,7 +69,7 @@ def logs(
 
 
 def _folder() -> Path:
-    return Tree(Settings.from_environ(os.environ)).logs
+    return find_tree().logs
 
 
 def _names(folder: Path) -> list[str]:

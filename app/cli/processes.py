@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from contextlib import suppress
@@ -15,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.errors import CliError
+from app.cli.looking import find_tree
 from app.cli.talk import JSON, say
-from app.settings import Settings
 from app.tree import STOP_LIMIT_S, Tree
 
 __all__ = ["count_restarts", "down", "status"]
@@ -29,7 +28,7 @@ CPU_SAMPLE_S = 0.2
 @JSON
 def down(as_json: bool) -> None:
     """Stop everything in order: web, workers, engines."""
-    tree = Tree(Settings.from_environ(os.environ))
+    tree = find_tree()
     pid = tree.supervisor_pid()
     if pid is None:
         if tree.is_held():
@@ -56,13 +55,13 @@ def _stop(supervisor: psutil.Process) -> None:
 @JSON
 def status(as_json: bool) -> None:
     """Show each process: state, uptime, CPU, memory, restarts. Exit status 1 when nothing runs."""
-    tree = Tree(Settings.from_environ(os.environ)).as_started()
+    tree = find_tree(as_started=True)
     found = tree.processes()
     if found is None:
         raise CliError(f"not running on {tree.settings.state_dir}; start it with: boltlink up")
     report = {
         "url": tree.settings.public_url,
-        "ready": all(tree.ready(name)[0] for name in tree.web_names),
+        "ready": all(tree.ready(info["name"])[0] for info in found if info["group"] == "web"),
         "processes": _describe(tree, found),
     }
     if as_json:

@@ -1,7 +1,8 @@
 """Reads the variables, once, when a program starts.
 
 In: a mapping of environment variables, and the file of further ones that it may name; the mapping wins. Out: one frozen
-`Settings`, or a `SettingsError`. May import: parse, variables.
+`Settings`, or a `SettingsError`; and for who only looks at what runs, whatever of it can be read.
+May import: parse, variables.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from app.settings import parse
 from app.settings.variables import Api, Backups, Clicks, Jobs, Running, Serving, SignIn, Stores, Traces
 
 __all__ = ["Settings", "SettingsError"]
+
+
+FILE = "BOLTLINK_SETTINGS_FILE"
+FOLDER = "BOLTLINK_STATE_DIR"
 
 
 class SettingsError(ValueError):
@@ -35,10 +40,36 @@ class Settings(Traces, Running, Jobs, Backups, SignIn, Api, Clicks, Stores, Serv
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Reads every variable; an empty one counts as unset. Raises SettingsError at a wrong one."""
-        named = environ.get("BOLTLINK_SETTINGS_FILE")
-        given = _read_file(parse.path(named), {row.metadata["variable"]: row for row in fields(cls)}) if named else {}
+        settings, wrong = cls._read_all(environ)
+        if wrong:
+            raise wrong[0]
+        return settings
+
+    @classmethod
+    def salvage(cls, environ: Mapping[str, str]) -> tuple[Settings, list[SettingsError]]:
+        """For a command that needs the state folder alone: a wrong variable counts as unset, and is told beside.
+
+        Raises SettingsError where it is not known which folder that is: another one's tree might be ended.
+        """
+        settings, wrong = cls._read_all(environ)
+        for error in wrong:
+            is_folder = FOLDER in (error.variable, error.value)
+            may_hold_it = error.variable == FILE and not environ.get(FOLDER)
+            if may_hold_it or (is_folder and (error.variable == FOLDER or not environ.get(FOLDER))):
+                raise error
+        return settings, wrong
+
+    @classmethod
+    def _read_all(cls, environ: Mapping[str, str]) -> tuple[Settings, list[SettingsError]]:
+        rows = {row.metadata["variable"]: row for row in fields(cls)}
+        wrong: list[SettingsError] = []
+        file = _read(rows[FILE], environ, wrong)
+        given = _read_file(file, rows, wrong) if file is not None else {}
         given |= {variable: text for variable, text in environ.items() if text}
-        return cls(**{row.name: _read(row, given) for row in fields(cls)})
+        values = {
+            row.name: file if row.metadata["variable"] == FILE else _read(row, given, wrong) for row in rows.values()
+        }
+        return cls(**values), wrong
 
     @classmethod
     def table(cls) -> list[dict[str, Any]]:
@@ -67,7 +98,8 @@ class Settings(Traces, Running, Jobs, Backups, SignIn, Api, Clicks, Stores, Serv
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
-def _read(row: Field[Any], environ: Mapping[str, str]) -> Any:
+def _read(row: Field[Any], environ: Mapping[str, str], wrong: list[SettingsError]) -> Any:
+    """The value of a variable; its default where it is in `wrong` from now on."""
     variable = row.metadata["variable"]
     text = environ.get(variable) or row.metadata["default"]
     if not text:
@@ -76,28 +108,32 @@ def _read(row: Field[Any], environ: Mapping[str, str]) -> Any:
         return row.metadata["parse"](text)
     except ValueError as error:
         shown = "(hidden)" if row.metadata["secret"] else text
-        raise SettingsError(variable, shown, str(error)) from None
+        wrong.append(SettingsError(variable, shown, str(error)))
+        return _read(row, {}, wrong)
 
 
-def _read_file(path: Path, rows: Mapping[str, Field[Any]]) -> dict[str, str]:
+def _read_file(path: Path, rows: Mapping[str, Field[Any]], wrong: list[SettingsError]) -> dict[str, str]:
     """NAME=value lines, with # comments and quotes as systemd's EnvironmentFile has them; paths are made absolute."""
     try:
         text = path.read_text("utf-8")
         mode = path.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no UTF-8"
-        raise SettingsError("BOLTLINK_SETTINGS_FILE", str(path), f"a file that can be read ({reason})") from None
+        wrong.append(SettingsError(FILE, str(path), f"a file that can be read ({reason})"))
+        return {}
     found = {}
     for number, line in enumerate(text.splitlines(), 1):
         variable, is_set, value = (word.strip() for word in line.partition("="))
         if not variable or variable.startswith("#"):
             continue
         row = rows.get(variable)
-        if row is None or not is_set or variable == "BOLTLINK_SETTINGS_FILE":
+        if row is None or not is_set or variable == FILE:
             name = re.match("[A-Z0-9_]*", variable)[0]  # type: ignore[index]  # what follows it may be a password
-            raise SettingsError(f"{path}, line {number}", name, "a setting and its value, NAME=value")
+            wrong.append(SettingsError(f"{path}, line {number}", name, "a setting and its value, NAME=value"))
+            continue
         if row.metadata["secret"] and mode & 0o007:
-            raise SettingsError(variable, "(hidden)", f"safe in {path}, which everyone may read: chmod o= it")
+            wrong.append(SettingsError(variable, "(hidden)", f"safe in {path}, which everyone may read: chmod o= it"))
+            continue
         if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]
         is_path = row.metadata["parse"] is parse.path and value

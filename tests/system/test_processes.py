@@ -257,6 +257,31 @@ def test_wrong_setting_is_one_line_and_status_2(tree: Tree) -> None:
     assert not tree.state.exists()
 
 
+def test_wrong_settings_keep_nobody_from_looking_at_what_runs_or_ending_it(tree: Tree) -> None:
+    file = tree.state.parent / "settings"
+    file.write_text("BOLTLINK_JOBS=1\n")
+    tree.environ["BOLTLINK_SETTINGS_FILE"] = str(file)
+    tree.up()
+    file.write_text("BOLTLINK_JOBS=many\nBOLTLINK_WEB_PROCESSES=40\nBOLTLINK_JBOS=2\n")
+    wrong = {"BOLTLINK_PORT": "abc"}
+    refused = tree.command("reload", **wrong)
+    assert refused.returncode == 2
+    warned = f"boltlink: {file}, line 3: 'BOLTLINK_JBOS' is not a setting and its value, NAME=value; "
+    for words in (["status", "--json"], ["status"], ["logs", "web_0", "--json"], ["down", "--json"]):
+        done = tree.command(*words, **wrong)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.startswith(warned)
+        assert "; BOLTLINK_JOBS: 'many' is not a whole number" in done.stderr
+        assert "; BOLTLINK_PORT: 'abc' is not " in done.stderr
+        assert done.stderr.count("\n") == 1
+        if words == ["status", "--json"]:
+            report = json.loads(done.stdout)
+            assert (report["url"], report["ready"]) == (tree.url, True)
+        elif "--json" in words:
+            assert all(json.loads(line) for line in done.stdout.splitlines())
+    assert tree.left() == []
+
+
 def assert_refused(tree: Tree, status: int, line: str, *words: str) -> None:
     assert status == 1
     assert line.count("\n") == 1, line
