@@ -37,6 +37,7 @@ class Gauges:
         limiter: Limiter,
         breakers: Mapping[str, Breaker],
         processes: int,
+        memory_limit: int,
         monotonic: Callable[[], float],
     ) -> None:
         self._metrics = metrics
@@ -47,6 +48,7 @@ class Gauges:
         self._limiter = limiter
         self._breakers = breakers
         self._processes = processes
+        self._memory_limit = memory_limit
         self._monotonic = monotonic
         self._mark = (monotonic() - 1.0, journal.position)
 
@@ -56,6 +58,7 @@ class Gauges:
         self._publish_lookups()
         self._publish_journal()
         self._metrics.count_told()
+        self._metrics.set("memory_limit", self._memory_limit)
         self._metrics.count_to("limits_local", self._limiter.local)
         for store, breaker in self._breakers.items():
             self._metrics.set("breaker", breaker.state.value, store)

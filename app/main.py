@@ -150,6 +150,7 @@ class WebProcess:
             limiter=self.limiter,
             breakers=self.breakers,
             processes=self.settings.web_processes or web_processes(),
+            memory_limit=self.settings.memory_limit,
             monotonic=time.monotonic,
         )
         self._listeners: list[Listener] = []

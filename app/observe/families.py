@@ -82,6 +82,7 @@ GAUGES = {
     "jobs_dead": GaugeFamily("boltlink_jobs_dead", "Jobs that were given up.", "max"),
     "jobs_running": GaugeFamily("boltlink_jobs_running", "Jobs that are being done.", "sum"),
     "loop_lag": GaugeFamily("boltlink_event_loop_lag_seconds", "Worst delay of the loop.", "max"),
+    "memory_limit": GaugeFamily("boltlink_memory_limit_bytes", "Of each program's own memory.", "max"),
     "connections": GaugeFamily("boltlink_connections", "Open client connections.", "sum"),
     "store_members": GaugeFamily("boltlink_store_members", "Servers of a store that are known.", "max", ("store",)),
     "store_members_up": GaugeFamily(
