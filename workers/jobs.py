@@ -19,8 +19,10 @@ from collections.abc import Sequence
 from pymongo.errors import PyMongoError
 
 from app.accounts import AuditLog
+from app.checks import Checker, Rounds
+from app.checks import make_page_reader as make_check_reader
 from app.jobs import Bell, JobQueue, JobState, Kind, Runner, ring
-from app.links import Catalog, LinkCache, LinkStore
+from app.links import Catalog, LinkCache, LinkStore, LinkWalk
 from app.observe import Metrics, get_logger, reason_of
 from app.process import calm_collector, node_id, refuse_second, run_program, wait_for_data, work_by_lease
 from app.settings import Settings
@@ -28,10 +30,11 @@ from app.stores import Database, Lease, RedisClient, mongodb_url, open_mongodb, 
 from app.titles import TitleReader, make_page_reader
 from app.webhooks import Deliverer, FanOut, WebhookStore, make_fetcher
 
-__all__ = ["make_kinds", "make_titles", "publish"]
+__all__ = ["make_catalog", "make_kinds", "publish"]
 
 PUBLISH_S = 1.0
 PAUSE_S = 0.5  # between two looks for the first webhook
+STEP_S = 5.0  # between two looks for links whose pages are due
 COUNT_S = 5.0  # between two looks at what waits and what is dead
 
 
@@ -46,21 +49,30 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
     audit = AuditLog(database, now_s=time.time, token_bytes=secrets.token_bytes)
     store = WebhookStore(database, audit, owner_max=settings.webhooks_max)
     delivering = Deliverer(database, store, queue, make_fetcher(settings), public_url=settings.public_url)
-    kinds = make_kinds(make_titles(settings, database, client, audit), delivering)
+    catalog = make_catalog(settings, database, client, audit)
+    kinds = make_kinds(settings, catalog, audit, delivering)
     runner = Runner(queue, kinds, bell, run=secrets.token_hex(8), chance=random.random)
     calm_collector()
     get_logger().info("started", kinds=[kind.name for kind in kinds])
-    lease = Lease(database, "webhooks", holder=f"{node_id(settings.state_dir)}/{name}", monotonic=time.monotonic)
+    holder = f"{node_id(settings.state_dir)}/{name}"
+
+    def lease_of(work: str) -> Lease:
+        return Lease(database, work, holder=holder, monotonic=time.monotonic)
 
     async def on_jobs() -> None:
         bell.ring()
         await ring(client)
 
-    fanout = FanOut(database, lease, store, queue, on_jobs=on_jobs)
+    telling, checking = lease_of("webhooks"), lease_of("checks")
+    fanout = FanOut(database, telling, store, queue, on_jobs=on_jobs)
+    rounds = Rounds(LinkWalk(database), checking, queue, every_s=settings.checks_every, on_jobs=on_jobs)
     beside = [asyncio.create_task(work) for work in (publish(runner, queue, kinds, metrics), bell.listen())]
     try:
         await wait_for_data(database, stop)
-        await asyncio.gather(runner.work(stop), work_by_lease(lease, fanout, stop, pause_s=PAUSE_S))
+        work = [runner.work(stop), work_by_lease(telling, fanout, stop, pause_s=PAUSE_S)]
+        if settings.checks == "on":
+            work.append(work_by_lease(checking, rounds, stop, pause_s=STEP_S))
+        await asyncio.gather(*work)
     finally:
         for task in beside:
             task.cancel()
@@ -69,14 +81,16 @@ async def main(settings: Settings, name: str, stop: asyncio.Event) -> None:
         await database.client.close()
 
 
-def make_kinds(titles: TitleReader, delivering: Deliverer) -> list[Kind]:
+def make_kinds(settings: Settings, catalog: Catalog, audit: AuditLog, delivering: Deliverer) -> list[Kind]:
     """All that are done here; the API lists the same."""
-    return [titles.kind(), delivering.kind()]
+    titles = TitleReader(catalog, audit, make_page_reader(settings), is_on=settings.titles == "on")
+    checks = Checker(catalog, audit, make_check_reader(settings), is_on=settings.checks == "on")
+    return [titles.kind(), checks.kind(), delivering.kind()]
 
 
-def make_titles(settings: Settings, database: Database, client: RedisClient, audit: AuditLog) -> TitleReader:
-    """What reads titles, and changes links by them."""
-    catalog = Catalog(
+def make_catalog(settings: Settings, database: Database, client: RedisClient, audit: AuditLog) -> Catalog:
+    """Through which links are changed by what was found of their pages."""
+    return Catalog(
         store=LinkStore(database, kept_s=settings.deleted_kept, write_notes=audit.write),
         cache=LinkCache(client),
         now_ms=lambda: int(time.time() * 1000),
@@ -85,7 +99,6 @@ def make_titles(settings: Settings, database: Database, client: RedisClient, aud
         ours=(),  # no target is changed here
         on_unannounced=lambda error: get_logger().warning("change not announced", reason=reason_of(error)),
     )
-    return TitleReader(catalog, audit, make_page_reader(settings), is_on=settings.titles == "on")
 
 
 async def publish(runner: Runner, queue: JobQueue, kinds: Sequence[Kind], metrics: Metrics) -> None:

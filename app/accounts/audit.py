@@ -59,6 +59,7 @@ AUDIT_INDEXES = [
 ]
 WHATS = (
     *("link.create", "link.update", "link.delete", "link.restore", "link.erase"),
+    *("link.broken", "link.mended"),
     *("domain.create", "domain.update", "domain.delete"),
     *("tag.rename", "tag.delete"),
     *("key.create", "key.revoke"),

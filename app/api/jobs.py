@@ -14,13 +14,14 @@ from app.api.handler import Handler
 from app.api.operation import Answer, operation
 from app.api.parameters import CURSOR, PAGE_DEFAULT, page_limit, wrong_cursor
 from app.api.problems import Problem
+from app.checks import KIND as CHECK
 from app.jobs import JobState, JobView, Place
 from app.titles import KIND as TITLE
 from app.webhooks import KIND as WEBHOOK
 
 __all__ = ["JobRetryHandler", "JobsHandler"]
 
-KINDS = (TITLE, WEBHOOK)
+KINDS = (CHECK, TITLE, WEBHOOK)
 _CURSOR = re.compile(r"(\d{1,14})\.([A-Za-z0-9._-]{1,100})")
 
 

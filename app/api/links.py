@@ -53,6 +53,13 @@ BUSY = "Others are changing this link right now."
 CHANGES_MAX = 4  # times that a change is tried while others change the same link
 
 
+class BrokenView(msgspec.Struct, frozen=True, gc=False):
+    """Since when a link's page is gone, and what was found there instead."""
+
+    since: MomentField
+    reason: Annotated[str, Meta(examples=["it answers 404"])]
+
+
 class LinkView(msgspec.Struct, kw_only=True, gc=False):
     """A link as the API shows it; `password` says whether there is one."""
 
@@ -78,6 +85,9 @@ class LinkView(msgspec.Struct, kw_only=True, gc=False):
     clicks: Annotated[int, Meta(description="Of people, as the statistics count them; a minute old at most.")]
     version: Annotated[int, Meta(description="What `ETag` shows; it never falls for a slug.")]
     deleted_at: MomentField | None
+    broken: Annotated[
+        BrokenView | None, Meta(description="That the page of `target` is gone, as checks have found; null: none has.")
+    ]
 
 
 class LinkPage(msgspec.Struct):
@@ -115,6 +125,7 @@ def view(link: Link, public_url: str) -> LinkView:
         clicks=link.clicks,
         version=link.version,
         deleted_at=None if link.deleted is None else _time(link.deleted),
+        broken=None if link.broken is None else BrokenView(_time(link.broken.since), link.broken.reason),
     )
 
 

@@ -62,6 +62,7 @@ class ListQuery(msgspec.Struct):
     state: Annotated[
         LinkState | None, Meta(description="Only links in this state; left out: all that are not deleted.")
     ] = None
+    broken: Annotated[bool, Meta(description="Whether only links whose page is gone; false: all.")] = False
     created_from: MomentParameter | None = None
     created_to: MomentParameter | None = None
     expires_from: MomentParameter | None = None
@@ -70,9 +71,9 @@ class ListQuery(msgspec.Struct):
         str,
         shown(
             "The order, by default `-created`; with `prefix` `slug`, with `state=deleted` `-deleted`. `created` goes "
-            "with `q`, `owner`, `tag`, `domain`, `state`, `created_from`, `created_to`; `clicks` with `owner`, `tag`, "
-            "`domain`, `state`; `expires` with these and `expires_from`, `expires_to`; `slug` with `domain`, `prefix`; "
-            "`-deleted` with `state=deleted` alone.",
+            "with `q`, `owner`, `tag`, `domain`, `state`, `broken`, `created_from`, `created_to`; `clicks` with "
+            "`owner`, `tag`, `domain`, `state`, `broken`; `expires` with these and `expires_from`, `expires_to`; "
+            "`slug` with `domain`, `prefix`; `-deleted` with `state=deleted` alone.",
             enum=["", *ORDERS],
         ),
     ] = ""
@@ -99,6 +100,7 @@ def read_listing(query: ListQuery, bounds: Bounds, options_of: Callable[[str], D
         q=query.q,
         prefix=options_of(named["domain"] or "").fold(query.prefix),
         state=query.state,
+        broken=query.broken or None,
         domain=named["domain"],
         tag=named["tag"] or "",
         owner=named["owner"] or "",

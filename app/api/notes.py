@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from app.accounts import AuditLog, Author, Note
-from app.links import Link, split_key
+from app.links import Broken, Link, split_key
 
 __all__ = ["tell_changed", "tell_created", "tell_deleted", "tell_renamed", "tell_restored"]
 
@@ -21,6 +21,7 @@ __all__ = ["tell_changed", "tell_created", "tell_deleted", "tell_renamed", "tell
 _NAMES = {
     **{name: name for name in ("target", "code", "state", "max_visits", "tags", "title", "notes")},
     **{name: name for name in ("forward_query", "forward_path", "rules", "variants")},
+    "broken": "broken",
     "starts": "starts_at",
     "expires": "expires_at",
     "password_hash": "password",
@@ -42,7 +43,8 @@ def tell_changed(audit: AuditLog, author: Author, before: Link, names: Iterable[
     """Tells of `names` of a link, as far as they are not as in `before`."""
 
     def tell(link: Link) -> Note:
-        changed = [name for name in names if getattr(before, name) != getattr(link, name)]
+        told = {**dict.fromkeys(names), "broken": None}  # which another target takes away
+        changed = [name for name in told if getattr(before, name) != getattr(link, name)]
         old, new = ({_NAMES[name]: _shown(name, getattr(one, name)) for name in changed} for one in (before, link))
         return audit.note(author, "link.update", f"link:{link.key}", old=old, new=new, link=link)
 
@@ -84,4 +86,6 @@ def _shown(name: str, value: Any) -> Any:
         return value
     if name in ("starts", "expires"):
         return datetime.fromtimestamp(value, UTC)
+    if isinstance(value, Broken):
+        return value.told()
     return msgspec.to_builtins(value)

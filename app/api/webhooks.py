@@ -47,7 +47,17 @@ UrlField = Annotated[
     ),
 ]
 EventsField = Annotated[
-    list[Literal["link.created", "link.updated", "link.banned", "link.deleted", "link.restored"]],
+    list[
+        Literal[
+            "link.created",
+            "link.updated",
+            "link.banned",
+            "link.deleted",
+            "link.restored",
+            "link.broken",
+            "link.mended",
+        ]
+    ],
     Meta(max_length=len(EVENTS), description="Of what it hears; empty: of everything, also what is new one day."),
 ]
 DomainName = Annotated[str, Meta(max_length=253, description=_NARROWED + "of this domain; empty: of the default one.")]

@@ -35,8 +35,9 @@ Standing = dict[str, Any]
 @click.option("--owner", default="", help="Only links of this owner.")
 @click.option("--domain", help="Only links of this domain.")
 @click.option("--state", type=click.Choice(("active", "disabled", "banned")), help="Only links in this state.")
+@click.option("--broken", is_flag=True, help="Only links whose page is gone.")
 @YES
-def export(file: Path, kind: str | None, is_sure: bool, **wanted: str | None) -> None:
+def export(file: Path, kind: str | None, is_sure: bool, **wanted: Any) -> None:
     """Write links to FILE, the oldest first; run again after an interruption, it goes on where it was."""
     given = filters_of(wanted)
     if str(file) == "-":

@@ -175,6 +175,8 @@ def filters_of(wanted: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _text_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 

@@ -52,6 +52,7 @@ def links() -> None:
 @click.option("--prefix", default="", help="Only links whose slug begins so.")
 @click.option("--domain", help="Only links of this domain; empty: of the default one.")
 @click.option("--state", type=click.Choice(STATES), help="Only links in this state; deleted ones are listed so alone.")
+@click.option("--broken", is_flag=True, help="Only links whose page is gone, as checks have found.")
 @click.option("--created-from", type=Ago(), help="Only links made then or later: a time, or 12h, 7d ago.")
 @click.option("--created-to", type=Ago(), help="Only links made before.")
 @click.option("--expires-from", type=Moment(), help="With --sort expires: only links that expire then or later.")
@@ -71,7 +72,8 @@ def list_links(as_json: bool, search: str, count: bool, **wanted: Any) -> None:
     table = Table(Column("slug", overflow="fold"), "target", "state", "clicks", "created", box=None, pad_edge=False)
     for link in page["items"]:
         name = f"{link['domain']}/{link['slug']}" if link["domain"] else link["slug"]
-        table.add_row(name, link["target"], link["state"], str(link["clicks"]), link["created_at"])
+        state = link["state"] + (" (page gone)" if link["broken"] else "")
+        table.add_row(name, link["target"], state, str(link["clicks"]), link["created_at"])
     show_table(table)
     if count:
         click.echo(f"{page['count']} in all")
@@ -91,7 +93,7 @@ def show_link(slug: str, domain: str, as_json: bool) -> None:
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in link.items():
-        shown = json.dumps(value) if isinstance(value, list | bool) else str("" if value is None else value)
+        shown = json.dumps(value) if isinstance(value, list | dict | bool) else str("" if value is None else value)
         table.add_row(name, shown)
     show_table(table)
 

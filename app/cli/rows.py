@@ -31,7 +31,7 @@ WISHED = (
     *("slug", "domain", "target", "code", "starts_at", "expires_at", "max_visits", "password", "tags", "title"),
     *("notes", "forward_query", "forward_path", "rules", "variants", "state"),
 )
-TOLD = ("short_url", "owner", "created_at", "deleted_at", "visits", "clicks", "version", "warnings")
+TOLD = ("short_url", "owner", "created_at", "deleted_at", "visits", "clicks", "version", "broken", "warnings")
 _JSON_FIELDS = ("rules", "variants")
 _NUMBERS = ("code", "max_visits")
 #: What a spreadsheet takes for a formula (OWASP, "CSV Injection"); and the mark that is put before it.
@@ -179,6 +179,7 @@ def _to_csv(link: dict[str, Any]) -> dict[str, Any]:
     row["tags"] = ",".join(link["tags"])
     for name in _JSON_FIELDS:
         row[name] = json.dumps(link[name]) if link[name] else ""
+    row["broken"] = json.dumps(link["broken"]) if link.get("broken") else ""
     for name in _SWITCHES:
         row[name] = "true" if link[name] else "false"
     return {name: _marked(value) if isinstance(value, str) else value for name, value in row.items()}

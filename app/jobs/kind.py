@@ -48,6 +48,7 @@ class Kind:
         lane_max, group_max: jobs of one lane, and of one group of lanes, that a program does at once.
         most: jobs of this kind that a program does at once.
         may_wait: nobody minds how long; such a job is never late.
+        kept_s: for how long one that is done can be looked at; None: as long as others.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Kind:
     group_max: int = 8
     most: int = AT_ONCE
     may_wait: bool = False
+    kept_s: float | None = None
 
     def wait_s(self, attempts: int, chance: float) -> float:
         """How long to wait after so many failed attempts; `chance` is in [0, 1)."""

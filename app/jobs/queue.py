@@ -25,7 +25,7 @@ May import: pymongo, stores.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,7 +63,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One attempt at a job; `claim` and `run` are what it may write under, `attempts` counts it."""
+    """One attempt at a job; `claim` and `run` are what it may write under, `attempts` counts it.
+
+    `note` is what the last attempt left that came to an end: one whose program was killed leaves none.
+    """
 
     id: str
     kind: str
@@ -73,6 +76,7 @@ class Claimed:
     run: str
     attempts: int
     payload: Mapping[str, Any]
+    note: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,7 @@ class JobQueue:
             run=run,
             attempts=row["attempts"],
             payload=row["payload"],
+            note=row.get("note", {}),
         )
 
     async def hold(self, run: str, ids: Sequence[str]) -> None:
@@ -161,9 +166,10 @@ class JobQueue:
         query = {"_id": {"$in": list(ids)}, "run": run, "state": JobState.RUNNING.value}
         await self._jobs.update_many(query, [{"$set": {"due": _in(self.lease_s)}}])
 
-    async def finish(self, job: Claimed, note: Mapping[str, Any], error: str = "") -> bool:
+    async def finish(self, job: Claimed, note: Mapping[str, Any], error: str = "", kept_s: float | None = None) -> bool:
         """It is over, done or (with an `error`) dropped; False when the claim is lost, and then nothing changed."""
-        return await self._end(job, JobState.DONE, note, error, {"due": "$$NOW", "forget": _in(self._kept_s)})
+        forget = _in(self._kept_s if kept_s is None else kept_s)
+        return await self._end(job, JobState.DONE, note, error, {"due": "$$NOW", "forget": forget})
 
     async def retry(self, job: Claimed, note: Mapping[str, Any], error: str, wait_s: float) -> bool:
         """It comes again in `wait_s`; as `finish`."""
@@ -244,10 +250,10 @@ class JobQueue:
         query = {"state": {"$in": states}, "kind": kind, "lane": lane}
         return await self._jobs.count_documents(query, limit=most, hint=_TURNS)
 
-    async def count(self, state: JobState, kinds: Sequence[str]) -> int:
-        """How many jobs of these kinds are in a state; at most COUNT_MAX."""
+    async def count(self, state: JobState, kinds: Sequence[str], most: int = COUNT_MAX) -> int:
+        """How many jobs of these kinds are in a state; at most `most`."""
         query = {"state": state.value, "kind": {"$in": list(kinds)}}
-        return await self._jobs.count_documents(query, limit=COUNT_MAX, hint=_TIMES)
+        return await self._jobs.count_documents(query, limit=most, hint=_TIMES)
 
     async def oldest_s(self, kinds: Sequence[str]) -> float:
         """For how long the job has been due that waits longest; 0 when none does."""

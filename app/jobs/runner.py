@@ -210,7 +210,7 @@ class Runner:
                     self.results[kind.name, "returned"] += 1
             raise
         else:
-            await self._write(attempt, "done", lambda: self._queue.finish(job, note))
+            await self._write(attempt, "done", lambda: self._queue.finish(job, note, kept_s=kind.kept_s))
 
     async def _attempt(self, attempt: Task, kind: Kind) -> Mapping[str, Any]:
         """What one attempt returns; whatever it raises is an `UndoneError`, or the claim is lost."""
@@ -234,7 +234,7 @@ class Runner:
     async def _end_undone(self, attempt: Task, kind: Kind, error: UndoneError) -> None:
         job, queue = attempt.job, self._queue
         if isinstance(error, DropError):
-            await self._write(attempt, "dropped", lambda: queue.finish(job, error.note, error.reason))
+            await self._write(attempt, "dropped", lambda: queue.finish(job, error.note, error.reason, kind.kept_s))
         elif isinstance(error, GiveUpError) or job.attempts >= kind.attempts_max:
             get_logger().warning("job is dead", job=job.id, kind=kind.name, attempts=job.attempts, reason=error.reason)
             await self._write(attempt, "dead", lambda: queue.bury(job, error.note, error.reason))

@@ -9,7 +9,7 @@ from app.links.folding import FoldingError
 from app.links.labels import PLAIN_CODE
 from app.links.listing import ORDERS, Listing, ListingError, Place, Wanted
 from app.links.migrations import MIGRATIONS, OBSOLETE
-from app.links.model import Cached, CachedLink, Link, LinkState, StoredLink, join_key, short_url, split_key
+from app.links.model import Broken, Cached, CachedLink, Link, LinkState, StoredLink, join_key, short_url, split_key
 from app.links.noting import WriteNotes
 from app.links.options import (
     PLAIN_OPTIONS,
@@ -26,6 +26,7 @@ from app.links.tags import COUNT_MAX as TAGS_COUNT_MAX
 from app.links.tags import TAG_MOVES, TagBusyError, Tags, TagTakenError
 from app.links.targets import TargetError, authority_of, normalise_target
 from app.links.tombstones import NotKeptError
+from app.links.walk import LinkWalk
 
 __all__ = [
     "BRANCH_BYTES_MAX",
@@ -44,6 +45,7 @@ __all__ = [
     "TAG_MOVES",
     "VARIANTS_MAX",
     "WEIGHT_MAX",
+    "Broken",
     "Cached",
     "CachedLink",
     "Catalog",
@@ -61,6 +63,7 @@ __all__ = [
     "LinkCache",
     "LinkState",
     "LinkStore",
+    "LinkWalk",
     "Listing",
     "ListingError",
     "NotKeptError",

@@ -23,7 +23,7 @@ from app.links.labels import same_as
 from app.links.model import Cached, Link, LinkState
 from app.links.noting import Tell, Write
 from app.links.options import PLAIN_OPTIONS, DomainOptions
-from app.links.rows import branch_fields, derived_fields
+from app.links.rows import branch_fields, broken_field, derived_fields
 from app.links.slugs import check_slug, make_slug, seeded
 from app.links.storage import LinkStore, SameTakenError, SlugTakenError
 from app.links.targets import normalise_target
@@ -174,6 +174,7 @@ class Catalog:
         self, changes: Sequence[tuple[Link, dict[str, Any]]], tells: Sequence[Tell]
     ) -> list[Link | None]:
         """As `change`, of different links in one write; targets went through `check_target`."""
+        changes = [(link, unbroken(link, fields)) for link, fields in changes]
         return await self._write_many(changes, stored_change, tells, self._now_ms())
 
     async def delete_many(self, links: Sequence[Link], tell: Tell = None) -> list[Link | None]:
@@ -227,7 +228,7 @@ class Catalog:
         """
         if "target" in fields:
             fields = {**fields, "target": self.check_target(fields["target"])}
-        stored = stored_change(link, fields)
+        stored = stored_change(link, unbroken(link, fields))
         now_ms = self._now_ms()
         return await self._told(
             await self.store.change(link.key, stored, now_ms=now_ms, version=link.version, tell=tell)
@@ -267,6 +268,12 @@ class Catalog:
                 self._on_unannounced(error)
 
 
+def unbroken(link: Link, fields: dict[str, Any]) -> dict[str, Any]:
+    """The same change, which also takes away what was known against the page of another target."""
+    is_elsewhere = link.broken is not None and fields.get("target", link.target) != link.target
+    return {**fields, "broken": None} if is_elsewhere else fields
+
+
 def stored_change(link: Link, fields: dict[str, Any]) -> dict[str, Any]:
     """What to set in the document of `link` when these fields of it change, with what indexes need."""
     changed = msgspec.structs.replace(link, **fields)
@@ -276,6 +283,8 @@ def stored_change(link: Link, fields: dict[str, Any]) -> dict[str, Any]:
         stored["once"] = None
     if "state" in fields:
         stored["state"] = changed.state.value
+    if changed.broken is not None and "broken" in fields:
+        stored["broken"] = broken_field(changed.broken)
     if "rules" in fields or "variants" in fields:
         stored |= branch_fields(changed.rules, changed.variants)
     return stored

@@ -7,6 +7,7 @@ In: a link. Out: fields that one index each answers; a deleted link has none of 
     ~owner     one of an owner
     #tag       one with a tag
     !state     one that is disabled or banned
+    ?broken    one whose page is gone
 
 Most links are active and of the default domain, so neither has a label: each label is an entry in three indexes.
 Pure. May import: `model`.
@@ -18,9 +19,20 @@ import hashlib
 
 from app.links.model import Link, LinkState
 
-__all__ = ["LIVING", "PLAIN_CODE", "domain_label", "labels_of", "owner_label", "same_as", "state_label", "tag_label"]
+__all__ = [
+    "BROKEN",
+    "LIVING",
+    "PLAIN_CODE",
+    "domain_label",
+    "labels_of",
+    "owner_label",
+    "same_as",
+    "state_label",
+    "tag_label",
+]
 
 LIVING = "*"
+BROKEN = "?broken"
 PLAIN_CODE = 302  # what a link answers with unless it says otherwise
 
 
@@ -53,6 +65,8 @@ def labels_of(link: Link) -> list[str]:
         labels.append(owner_label(link.owner))
     if link.state is not LinkState.ACTIVE:
         labels.append(state_label(link.state))
+    if link.broken is not None:
+        labels.append(BROKEN)
     return labels + [tag_label(tag) for tag in link.tags]
 
 

@@ -4,9 +4,9 @@ In: what a caller wants to see. Out: a query and an order that one index answers
 links and at ten million. What no index answers is refused:
 
     order              may be narrowed by
-    created            owner, tag, domain, state; words; a range of created
-    clicks             owner, tag, domain, state
-    expires            owner, tag, domain, state; a range of expires. Only links that expire are in it
+    created            owner, tag, domain, state, broken; words; a range of created
+    clicks             owner, tag, domain, state, broken
+    expires            owner, tag, domain, state, broken; a range of expires. Only links that expire are in it
     slug               domain; the slug's beginning
     deleted            nothing. Only deleted links are in it; all other orders have living ones
 
@@ -18,12 +18,12 @@ go. Pure.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from pymongo import ASCENDING, DESCENDING
 
-from app.links.labels import LIVING, domain_label, owner_label, state_label, tag_label
+from app.links.labels import BROKEN, LIVING, domain_label, owner_label, state_label, tag_label
 from app.links.model import Link, LinkState
 from app.links.terms import words_of
 
@@ -41,7 +41,7 @@ ORDERS = {
     "-slug": ("_id", DESCENDING),
     "-deleted": ("deleted", DESCENDING),
 }
-_LABELLED = {"owner", "tag", "domain", "state"}
+_LABELLED = {"owner", "tag", "domain", "state", "broken"}
 _NARROWED_BY = {
     "created": {*_LABELLED, "q", "created_from", "created_to"},
     "clicks": _LABELLED,
@@ -82,6 +82,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         q: words that all must be found; prefix: how the slug begins.
         domain: "" is the default one.
+        broken: True for those whose page is gone.
         created_from, created_to, expires_from, expires_to: Unix seconds; the latter of two is not included.
     """
 
@@ -91,6 +92,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
     domain: str | None = None
     state: LinkState | None = None
+    broken: Literal[True] | None = None
     created_from: int | None = None
     created_to: int | None = None
     expires_from: int | None = None
@@ -165,7 +167,9 @@ class Listing:
     def _labels(self) -> list[str]:
         """The rarest first, as far as one can tell: the index of the first one is used."""
         wanted = self._wanted
-        labels = [tag_label(wanted.tag)] if wanted.tag else []
+        labels = [BROKEN] if wanted.broken else []
+        if wanted.tag:
+            labels.append(tag_label(wanted.tag))
         if wanted.state not in (None, LinkState.ACTIVE, LinkState.DELETED):
             labels.append(state_label(wanted.state))
         if wanted.domain and self._field != "_id":

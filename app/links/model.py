@@ -6,13 +6,15 @@ None of them can be part of a cycle, so the collector need not look at them (`gc
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
 from app.links.branches import Rule, Variant
 
-__all__ = ["Cached", "CachedLink", "Link", "LinkState", "StoredLink", "join_key", "short_url", "split_key"]
+__all__ = ["Broken", "Cached", "CachedLink", "Link", "LinkState", "StoredLink", "join_key", "short_url", "split_key"]
 
 
 class LinkState(StrEnum):
@@ -114,11 +116,23 @@ class StoredLink(msgspec.Struct, kw_only=True, gc=False):
         )
 
 
+class Broken(msgspec.Struct, frozen=True, gc=False):
+    """That a link's page is gone: since when (Unix seconds), and what was found there instead."""
+
+    since: int
+    reason: str
+
+    def told(self) -> dict[str, Any]:
+        """As the API and the audit log show it."""
+        return {"since": datetime.fromtimestamp(self.since, UTC), "reason": self.reason}
+
+
 class Link(StoredLink, kw_only=True, omit_defaults=True, gc=False):
     """One link with everything that is known of it; encoded, it leaves out what is as by default.
 
     Attributes:
         deleted: when it was, Unix seconds.
+        broken: that its target's page is gone (`app.checks`); None while nothing is known against it.
         is_only: of a draft: no other one of the same wish shall be made beside it. Not stored.
     """
 
@@ -132,6 +146,7 @@ class Link(StoredLink, kw_only=True, omit_defaults=True, gc=False):
     visits: int = 0
     clicks: int = 0
     deleted: int | None = None
+    broken: Broken | None = None
     is_only: bool = False
 
     @property

@@ -14,14 +14,14 @@ from bson.int64 import Int64
 
 from app.links.branches import Rule, Variant
 from app.links.labels import labels_of, same_as
-from app.links.model import Link, split_key
+from app.links.model import Broken, Link, split_key
 from app.links.terms import terms_of
 
-__all__ = ["DERIVED", "branch_fields", "derived_fields", "from_row", "set_fields", "to_row"]
+__all__ = ["DERIVED", "branch_fields", "broken_field", "derived_fields", "from_row", "set_fields", "to_row"]
 
 #: What is made of a link's other fields, for indexes alone. A deleted link has none of it.
 DERIVED = ("labels", "terms", "same", "once")
-_MADE = {"domain", "slug", "link", "version", "state", "rules", "variants", "is_only"}
+_MADE = {"domain", "slug", "link", "version", "state", "rules", "variants", "broken", "is_only"}
 _AS_THEY_ARE = tuple(field.name for field in msgspec.structs.fields(Link) if field.name not in _MADE)
 
 
@@ -36,6 +36,8 @@ def to_row(link: Link) -> dict[str, Any]:
     row |= {name: value for name in _AS_THEY_ARE if (value := getattr(link, name)) is not None}
     if link.rules or link.variants:
         row |= branch_fields(link.rules, link.variants)
+    if link.broken is not None:
+        row["broken"] = broken_field(link.broken)
     row |= derived_fields(link)
     if row["same"] is None:
         del row["same"]
@@ -54,6 +56,11 @@ def from_row(row: Mapping[str, Any]) -> Link:
 def branch_fields(rules: Sequence[Rule], variants: Sequence[Variant]) -> dict[str, Any]:
     """Rules and variants as documents."""
     return {"rules": msgspec.to_builtins(rules), "variants": msgspec.to_builtins(variants)}
+
+
+def broken_field(broken: Broken) -> dict[str, Any]:
+    """What is known against a link's page, as a document."""
+    return {"since": Int64(broken.since), "reason": broken.reason}
 
 
 def derived_fields(link: Link) -> dict[str, Any]:

@@ -1,7 +1,17 @@
 """HTTP to elsewhere: the only room that asks other machines for anything by it."""
 
-from app.outbound.fetch import Fetched, Fetcher, FetchError, RefusedUrlError
+from app.outbound.fetch import AGENT, Fetched, Fetcher, FetchError, RefusedUrlError, UnaskedError
 from app.outbound.guard import Guard
 from app.outbound.page import Page, PageReader
 
-__all__ = ["FetchError", "Fetched", "Fetcher", "Guard", "Page", "PageReader", "RefusedUrlError"]
+__all__ = [
+    "AGENT",
+    "FetchError",
+    "Fetched",
+    "Fetcher",
+    "Guard",
+    "Page",
+    "PageReader",
+    "RefusedUrlError",
+    "UnaskedError",
+]

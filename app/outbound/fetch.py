@@ -27,7 +27,17 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from app.observe import fetching
 from app.outbound.guard import Guard
 
-__all__ = ["AGENT", "CONNECT_S", "HEAD_BYTES_MAX", "FetchError", "Fetched", "Fetcher", "RefusedUrlError", "is_askable"]
+__all__ = [
+    "AGENT",
+    "CONNECT_S",
+    "HEAD_BYTES_MAX",
+    "FetchError",
+    "Fetched",
+    "Fetcher",
+    "RefusedUrlError",
+    "UnaskedError",
+    "is_askable",
+]
 
 CONNECT_S = 3.0  # TCP and TLS
 ANSWER_S = 6.0  # all of it; a browser waits meanwhile
@@ -48,6 +58,10 @@ class FetchError(Exception):
 
 class RefusedUrlError(FetchError):
     """The URL is none that may be asked, now or later."""
+
+
+class UnaskedError(FetchError):
+    """The URL could not be asked, for what lies on this side of it: that says nothing of whoever should answer."""
 
 
 class Fetched(NamedTuple):

@@ -23,7 +23,7 @@ from typing import Any
 
 from tornado.netutil import Resolver
 
-__all__ = ["Address", "Guard", "Lookup", "look_up"]
+__all__ = ["Address", "Guard", "Lookup", "NotPublicError", "UnaskedNameError", "look_up"]
 
 Address = tuple[int, Any]
 Lookup = Callable[[str, int], Awaitable[Sequence[Address]]]
@@ -42,6 +42,18 @@ _NOT_PUBLIC = tuple(
 )
 _PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class NotPublicError(OSError):
+    """A name that has addresses, none of which may be asked."""
+
+
+class UnaskedNameError(OSError):
+    """Nobody could say whether a name has addresses: it may have some."""
+
+
+#: Of `getaddrinfo`, what says nothing of the name: no name server answered, or this machine has no room.
+_UNASKED = (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_MEMORY, socket.EAI_SYSTEM)
 
 
 class Guard(Resolver):
@@ -67,7 +79,7 @@ class Guard(Resolver):
         found = [one for one in await self._ask(host, port) if family in (socket.AF_UNSPEC, one[0])]
         open_ = [one for one in found if self.allows(one[1][0])]
         if not open_:
-            raise OSError("its address is not public" if found else "has no address")
+            raise NotPublicError("its address is not public") if found else OSError("has no address")
         return open_
 
     async def _ask(self, host: str, port: int) -> Sequence[Address]:
@@ -79,14 +91,14 @@ class Guard(Resolver):
         asking = self._asking.get((host, port))
         if asking is None:
             if len(self._asking) >= self._names_max:
-                raise OSError("too many names are being looked up")
+                raise UnaskedNameError("too many names are being looked up")
             asking = self._asking[host, port] = asyncio.ensure_future(self._lookup(host, port))
             asking.add_done_callback(lambda done: self._on_found(host, port, done))
         try:
             async with asyncio.timeout(LOOK_UP_S):
                 return await asyncio.shield(asking)
         except TimeoutError as error:
-            raise OSError("its name was not looked up in time") from error
+            raise UnaskedNameError("its name was not looked up in time") from error
 
     def _on_found(self, host: str, port: int, done: asyncio.Future[Sequence[Address]]) -> None:
         del self._asking[host, port]
@@ -130,7 +142,7 @@ async def look_up(host: str, port: int) -> Sequence[Address]:
     loop = asyncio.get_running_loop()
     found: asyncio.Future[Sequence[Address]] = loop.create_future()
     if not _waiting.acquire(blocking=False):
-        raise OSError("too many names are being looked up")
+        raise UnaskedNameError("too many names are being looked up")
 
     def settle(result: Sequence[Address], error: OSError | None) -> None:
         if found.done():
@@ -147,7 +159,8 @@ async def look_up(host: str, port: int) -> Sequence[Address]:
             rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             result = [(int(row[0]), row[4]) for row in rows]
         except (OSError, UnicodeError) as caught:  # UnicodeError: a label of more than 63 characters
-            error = OSError(f"{host}: {caught.strerror if isinstance(caught, OSError) else caught}")
+            kind = UnaskedNameError if isinstance(caught, OSError) and caught.errno in _UNASKED else OSError
+            error = kind(f"{host}: {caught.strerror if isinstance(caught, OSError) else caught}")
         finally:
             _waiting.release()
         if not loop.is_closed():
@@ -157,7 +170,7 @@ async def look_up(host: str, port: int) -> Sequence[Address]:
         threading.Thread(target=ask, name="look-up", daemon=True).start()
     except RuntimeError as error:  # no thread is to be had
         _waiting.release()
-        raise OSError(str(error)) from error
+        raise UnaskedNameError(str(error)) from error
     return await found
 
 

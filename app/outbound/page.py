@@ -15,6 +15,7 @@ May import: observe, turns, h11.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -24,8 +25,8 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 import h11
 
 from app.observe import fetching
-from app.outbound.fetch import AGENT, CONNECT_S, HEAD_BYTES_MAX, FetchError, RefusedUrlError, is_askable
-from app.outbound.guard import Guard
+from app.outbound.fetch import AGENT, CONNECT_S, HEAD_BYTES_MAX, FetchError, RefusedUrlError, UnaskedError, is_askable
+from app.outbound.guard import Guard, NotPublicError, UnaskedNameError
 from app.turns import Turn
 
 __all__ = ["Page", "PageReader"]
@@ -40,6 +41,12 @@ FRAMING_BYTES_MAX = 2 * READ_BYTES  # beside a page: 3 MB of chunks of one byte 
 #: Many a server sends the path of a Location as bare UTF-8; browsers take it for percent-encoded.
 VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 PORTS = {"http": 80, "https": 443}
+HTML = "text/html, application/xhtml+xml"
+#: What this machine lacks: a way there, such as IPv6, descriptors, memory.
+_OWN_FAULTS = (
+    *(errno.ENETUNREACH, errno.ENETDOWN, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM),
+)
 
 
 class Page(NamedTuple):
@@ -55,13 +62,15 @@ class PageReader:
 
     Args:
         answer_s: for one page, redirects and all.
-        bytes_max: of what is read of a body.
+        bytes_max: of what is read of a body; 0: the head is all that is waited for.
+        accept: what kinds of answers are asked for (RFC 9110 12.5.1).
     """
 
-    def __init__(self, guard: Guard, *, answer_s: float, bytes_max: int) -> None:
+    def __init__(self, guard: Guard, *, answer_s: float, bytes_max: int, accept: str = HTML) -> None:
         self._guard = guard
         self._answer_s = answer_s
         self._bytes_max = bytes_max
+        self._accept = accept
         self._tls = ssl.create_default_context()
 
     async def read(self, url: str, is_enough: IsEnough) -> Page:
@@ -76,8 +85,11 @@ class PageReader:
                     url = urljoin(parts.geturl(), quote(location, safe=VISIBLE, encoding="latin-1"))
         except TimeoutError as error:
             raise FetchError(url, f"did not answer within {self._answer_s:.0f} s") from error
+        except NotPublicError as error:
+            raise RefusedUrlError(url, str(error)) from error
         except (OSError, ValueError, h11.ProtocolError) as error:
-            raise FetchError(url, str(error) or type(error).__name__) from error
+            is_ours = isinstance(error, UnaskedNameError) or getattr(error, "errno", None) in _OWN_FAULTS
+            raise (UnaskedError if is_ours else FetchError)(url, str(error) or type(error).__name__) from error
         raise FetchError(url, f"leads on more than {REDIRECTS_MAX} times")
 
     def _check(self, url: str) -> SplitResult:
@@ -96,7 +108,7 @@ class PageReader:
         headers = [
             ("Host", parts.netloc),
             ("User-Agent", AGENT),
-            ("Accept", "text/html, application/xhtml+xml"),
+            ("Accept", self._accept),
             ("Accept-Encoding", "identity"),
             ("Connection", "close"),
         ]
@@ -113,7 +125,7 @@ class PageReader:
 
     async def _start(self, answer: _Answer, is_enough: IsEnough) -> bytes:
         start = bytearray()
-        while (data := await answer.data()) and len(start) < self._bytes_max:
+        while len(start) < self._bytes_max and (data := await answer.data()):
             start += data
             if is_enough(start, len(data)):
                 break
@@ -125,7 +137,7 @@ class PageReader:
         host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
         tls = self._tls if parts.scheme == "https" else None
         name = host if tls else None
-        failure = OSError("has no address")
+        failure: OSError | None = None  # the first one: an address of a kind that this machine has no way to comes last
         for family, address in (await self._guard.resolve(host, port))[:ADDRESSES_MAX]:
             try:
                 async with asyncio.timeout(CONNECT_S):
@@ -134,11 +146,11 @@ class PageReader:
                     )
                 break
             except TimeoutError:
-                failure = OSError("cannot be reached")
+                failure = failure or OSError("cannot be reached")
             except OSError as error:
-                failure = error
+                failure = failure or error
         else:
-            raise failure
+            raise failure or OSError("has no address")
         try:
             yield reader, writer
         finally:

@@ -21,6 +21,7 @@ __all__ = [
     "choice",
     "class_rates",
     "duration",
+    "duration_within",
     "header_fields",
     "host_names",
     "issuer",
@@ -75,6 +76,16 @@ def lasting(least_s: int) -> Callable[[str], int]:
         if found < least_s:
             raise ValueError(f"a duration of {least_s}s or more")
         return found
+
+    return read
+
+
+def duration_within(least: str, most: str) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        seconds = duration(text)
+        if not duration(least) <= seconds <= duration(most):
+            raise ValueError(f"a duration from {least} to {most}")
+        return seconds
 
     return read
 

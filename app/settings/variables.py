@@ -266,13 +266,26 @@ class Jobs:
         "BOLTLINK_WEBHOOK_NETWORKS",
         parse.networks,
         "",
-        "networks that webhooks may lead to, and titles be read from, though they are not public, such as 10.0.0.0/8",
+        "networks that webhooks may lead to, and pages of links be asked in, though they are not public, such as "
+        "10.0.0.0/8",
     )
     titles: str = setting(
         "BOLTLINK_TITLES",
         parse.choice("on", "off"),
         "off",
         "whether a new link without a title gets that of its page, which is asked for it then",
+    )
+    checks: str = setting(
+        "BOLTLINK_CHECKS",
+        parse.choice("on", "off"),
+        "off",
+        "whether the page of each link is asked for now and then, to find links whose page is gone",
+    )
+    checks_every: int = setting(
+        "BOLTLINK_CHECKS_EVERY",
+        parse.duration_within("1d", "90d"),
+        "7d",
+        "time within which each of them is asked for once",
     )
 
 

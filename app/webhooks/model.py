@@ -31,7 +31,10 @@ __all__ = [
 ]
 
 #: What can be heard of.
-EVENTS = ("link.created", "link.updated", "link.banned", "link.deleted", "link.restored")
+EVENTS = (
+    *("link.created", "link.updated", "link.banned", "link.deleted", "link.restored"),
+    *("link.broken", "link.mended"),
+)
 TEST_EVENT = "webhook.test"
 FIELDS_BYTES_MAX = 64 * 1024  # of one event: old and new of a link with all that it may hold; more is left out
 _BY_WHAT = {
@@ -39,6 +42,8 @@ _BY_WHAT = {
     "link.update": "link.updated",
     "link.delete": "link.deleted",
     "link.restore": "link.restored",
+    "link.broken": "link.broken",
+    "link.mended": "link.mended",
 }
 WHATS = tuple(_BY_WHAT)
 

@@ -9,10 +9,12 @@ const SORTS = [["", "newest"], ["created", "oldest"], ["-clicks", "most clicks"]
   ["expires", "expiring first"]];
 const STATES = [["", "any state"], ["active", "active"], ["disabled", "disabled"], ["banned", "banned"],
   ["deleted", "deleted"]];
+const PAGES = [["", "any page"], ["true", "page gone"]];
 const PAGE = 50;
 
 export async function view(query, signal, user) {
-  const wanted = Object.fromEntries(["q", "tag", "domain", "state", "sort"].map((name) => [name, query.get(name) ?? ""]));
+  const wanted = Object.fromEntries(["q", "tag", "domain", "state", "broken", "sort"].map((name) =>
+    [name, query.get(name) ?? ""]));
   const listed = h("div", {}, await listing(wanted, signal).catch((error) => // some filters do not go together
     h("p", { class: "bad", role: "alert" }, error.message)));
   const made = user?.role === "viewer" ? null : await maker(listed, wanted, signal);
@@ -53,7 +55,8 @@ function tools(wanted) {
   wanted.domain === "" ? null : h("label", {}, h("input", {
     name: "domain", value: wanted.domain, placeholder: "Domain", "aria-label": "Domain",
   })),
-  h("label", {}, select("state", STATES)), h("label", {}, select("sort", SORTS)), h("button", {}, "Find"));
+  h("label", {}, select("state", STATES)), h("label", {}, select("broken", PAGES)),
+  h("label", {}, select("sort", SORTS)), h("button", {}, "Find"));
 }
 
 function listing(wanted, signal) {
@@ -70,6 +73,11 @@ function restorer(link) {
   }, { class: "small" });
 }
 
+/** A mark of a link whose page is gone. */
+function gone({ broken }) {
+  return broken === null ? null : h("span", { class: "bad", title: broken.reason }, " page gone");
+}
+
 function row(link) {
   return [
     h("span", { class: "slug" },
@@ -79,6 +87,6 @@ function row(link) {
       link.title ? h("small", {}, link.title, " ") : null, link.tags.map((tag) => h("span", { class: "tag" }, tag))),
     count(link.clicks),
     time(link.created_at),
-    link.deleted_at === null ? link.state : restorer(link),
+    link.deleted_at === null ? [link.state, gone(link)] : restorer(link),
   ];
 }

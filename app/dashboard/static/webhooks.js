@@ -5,7 +5,8 @@ import { collection, pages } from "./collection.js";
 import { asked, button, copyButton, h, moment, time } from "./dom.js";
 import { form } from "./form.js";
 
-const EVENTS = ["link.created", "link.updated", "link.banned", "link.deleted", "link.restored"];
+const EVENTS = ["link.created", "link.updated", "link.banned", "link.deleted", "link.restored",
+  "link.broken", "link.mended"];
 
 export function view(query, signal, user) {
   const mayChange = user?.role !== "viewer";

@@ -1,0 +1,140 @@
+"""Which links are looked at, what a look says of a page, and what comes of it. Pure.
+
+    a look                                          says      comes of it
+    2xx, 3xx without a way on                       FINE      a broken link is mended
+    401, 402, 403, 405, 406, 407, 425, 429, 451,    FINE      the same: the page is there, and not for machines
+    999 (LinkedIn's)
+    404, 410                                        GONE      broken after GONE_LOOKS of them
+    other 4xx and 5xx, no such name, a certificate  FAILS     broken after FAIL_LOOKS, about a day
+    that fails, no connection, no or no proper
+    answer, too many redirects
+    not asked: no name server answered, this        UNKNOWN   looked at again; it counts as nothing
+    machine has no way there, or no room
+    not to be asked: no public address, no page     CLOSED    the link stays as it is
+
+A look counts when it came to an end; one whose program was killed does not. So no link is broken after one look alone.
+A link that is broken is mended by one look, and stays broken without being looked at again before the next round.
+May import: links, outbound.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from app.links import Link, LinkState
+from app.outbound import FetchError, RefusedUrlError, UnaskedError
+
+__all__ = [
+    "FAIL_LOOKS",
+    "GONE_LOOKS",
+    "Finding",
+    "Outcome",
+    "Verdict",
+    "host_of",
+    "is_looked_at",
+    "judge",
+    "outcome_of",
+]
+
+GONE_LOOKS = 3  # within 20 to 40 minutes: a page that is being published again answers 404 for moments
+FAIL_LOOKS = 8  # within 15 to 31 hours: a server that is mended overnight was never away
+REASON_CHARACTERS_MAX = 200
+NOT_FOR_MACHINES = (401, 402, 403, 405, 406, 407, 425, 429, 451, 999)
+_GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+
+
+class Verdict(StrEnum):
+    """See above."""
+
+    FINE = "fine"
+    GONE = "gone"
+    FAILS = "fails"
+    UNKNOWN = "unknown"
+    CLOSED = "closed"
+
+
+class Outcome(StrEnum):
+    """What is done with the link: nothing, another look later, or it is called so."""
+
+    LEAVE = "leave"
+    AGAIN = "again"
+    BREAK = "break"
+    MEND = "mend"
+
+
+_LOOKS = {Verdict.GONE: GONE_LOOKS, Verdict.FAILS: FAIL_LOOKS}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look says, and in words."""
+
+    verdict: Verdict
+    reason: str
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it counts against the page."""
+        return self.verdict in _LOOKS
+
+
+def is_looked_at(link: Link, now_s: float) -> bool:
+    """Whether visitors are led to a page, now, by http or https."""
+    is_open = link.state is LinkState.ACTIVE and (link.starts is None or link.starts <= now_s)
+    is_spent = link.max_visits is not None and link.visits >= link.max_visits
+    is_over = is_spent or (link.expires is not None and link.expires <= now_s)
+    return is_open and not is_over and host_of(link.target) is not None
+
+
+def host_of(target: str) -> str | None:
+    """The host of a page; None where the target is none."""
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in ("http", "https") else None
+
+
+def judge(found: int | FetchError) -> Finding:
+    """What a status, or why there is none, says."""
+    if isinstance(found, FetchError):
+        return Finding(_verdict_of(found), _reason_of(found)[:REASON_CHARACTERS_MAX])
+    reason = f"it answers {found}"
+    if found < HTTPStatus.BAD_REQUEST or found in NOT_FOR_MACHINES:
+        return Finding(Verdict.FINE, reason)
+    return Finding(Verdict.GONE if found in _GONE else Verdict.FAILS, reason)
+
+
+def outcome_of(finding: Finding, *, failures: int, is_broken: bool) -> Outcome:
+    """What comes of a look; `failures` counts those of this round, with this one."""
+    if finding.verdict is Verdict.FINE:
+        return Outcome.MEND if is_broken else Outcome.LEAVE
+    if finding.verdict is Verdict.UNKNOWN:
+        return Outcome.AGAIN
+    if is_broken or not finding.is_failure:
+        return Outcome.LEAVE
+    return Outcome.BREAK if failures >= _LOOKS[finding.verdict] else Outcome.AGAIN
+
+
+def _verdict_of(error: FetchError) -> Verdict:
+    if isinstance(error, RefusedUrlError):
+        return Verdict.CLOSED
+    return Verdict.UNKNOWN if isinstance(error, UnaskedError) else Verdict.FAILS
+
+
+def _reason_of(error: FetchError) -> str:
+    """Short, and the same for the same: what a system calls it says numbers and addresses, too."""
+    match error.__cause__:
+        case ssl.SSLCertVerificationError(verify_message=message):
+            return f"its certificate fails: {message}"
+        case ssl.SSLError(reason=reason):
+            return f"speaks no TLS that is understood: {reason}"
+        case ConnectionRefusedError():
+            return "refuses connections"
+        case ConnectionError():
+            return "breaks connections off"
+    return error.reason

@@ -1,0 +1,119 @@
+"""What a look at a page says, and what comes of it: tables."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from app.checks import Finding, Outcome, Verdict, is_looked_at, judge, outcome_of
+from app.checks.judging import FAIL_LOOKS, GONE_LOOKS, REASON_CHARACTERS_MAX
+from app.links import Link, LinkState
+from app.outbound import FetchError, RefusedUrlError, UnaskedError
+
+URL = "https://a.example/"
+NOW = 1_800_000_000
+
+
+@pytest.mark.parametrize(
+    ("statuses", "verdict"),
+    [
+        ((200, 201, 204, 206, 226, 300, 304), Verdict.FINE),
+        ((401, 402, 403, 405, 406, 407, 425, 429, 451, 999), Verdict.FINE),
+        ((404, 410), Verdict.GONE),
+        ((400, 408, 409, 414, 418, 421, 499, 500, 501, 502, 503, 504, 520, 530, 599), Verdict.FAILS),
+    ],
+)
+def test_a_status_says_whether_the_page_is_there(statuses: tuple[int, ...], verdict: Verdict) -> None:
+    for status in statuses:
+        assert judge(status) == Finding(verdict, f"it answers {status}")
+
+
+def caused(error: FetchError, cause: BaseException) -> FetchError:
+    error.__cause__ = cause
+    return error
+
+
+def bad_certificate() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired (_ssl.c:1000)")
+    error.verify_message = "certificate has expired"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict", "reason"),
+    [
+        (
+            FetchError(URL, "a.example: Name or service not known"),
+            Verdict.FAILS,
+            "a.example: Name or service not known",
+        ),
+        (FetchError(URL, "did not answer within 10 s"), Verdict.FAILS, "did not answer within 10 s"),
+        (FetchError(URL, "leads on more than 5 times"), Verdict.FAILS, "leads on more than 5 times"),
+        (
+            caused(FetchError(URL, "[Errno 111] Connect call failed ('192.0.2.1', 443)"), ConnectionRefusedError()),
+            *(Verdict.FAILS, "refuses connections"),
+        ),
+        (caused(FetchError(URL, "reset"), ConnectionResetError()), Verdict.FAILS, "breaks connections off"),
+        (
+            caused(FetchError(URL, "x"), bad_certificate()),
+            *(Verdict.FAILS, "its certificate fails: certificate has expired"),
+        ),
+        (FetchError(URL, "y" * 9_000), Verdict.FAILS, "y" * REASON_CHARACTERS_MAX),
+        (RefusedUrlError(URL, "its address is not public"), Verdict.CLOSED, "its address is not public"),
+        (UnaskedError(URL, "no name server answered"), Verdict.UNKNOWN, "no name server answered"),
+    ],
+)
+def test_why_there_is_no_answer_says_it_too(error: FetchError, verdict: Verdict, reason: str) -> None:
+    assert judge(error) == Finding(verdict, reason)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "failures", "is_broken", "outcome"),
+    [
+        (Verdict.FINE, 0, False, Outcome.LEAVE),
+        (Verdict.FINE, FAIL_LOOKS, False, Outcome.LEAVE),
+        (Verdict.FINE, 0, True, Outcome.MEND),
+        (Verdict.GONE, 1, False, Outcome.AGAIN),
+        (Verdict.GONE, GONE_LOOKS - 1, False, Outcome.AGAIN),
+        (Verdict.GONE, GONE_LOOKS, False, Outcome.BREAK),
+        (Verdict.GONE, 1, True, Outcome.LEAVE),
+        (Verdict.FAILS, GONE_LOOKS, False, Outcome.AGAIN),
+        (Verdict.FAILS, FAIL_LOOKS - 1, False, Outcome.AGAIN),
+        (Verdict.FAILS, FAIL_LOOKS, False, Outcome.BREAK),
+        (Verdict.FAILS, FAIL_LOOKS, True, Outcome.LEAVE),
+        (Verdict.UNKNOWN, FAIL_LOOKS, False, Outcome.AGAIN),
+        (Verdict.UNKNOWN, 0, True, Outcome.AGAIN),
+        (Verdict.CLOSED, FAIL_LOOKS, False, Outcome.LEAVE),
+        (Verdict.CLOSED, 0, True, Outcome.LEAVE),
+    ],
+)
+def test_what_comes_of_a_look(verdict: Verdict, failures: int, is_broken: bool, outcome: Outcome) -> None:
+    assert outcome_of(Finding(verdict, ""), failures=failures, is_broken=is_broken) is outcome
+
+
+def test_no_link_is_broken_after_one_look() -> None:
+    for verdict in Verdict:
+        assert outcome_of(Finding(verdict, ""), failures=1, is_broken=False) is not Outcome.BREAK
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_one"),
+    [
+        ({}, True),
+        ({"target": "http://a.example:8080/x"}, True),
+        ({"target": "ftp://a.example/"}, False),
+        ({"target": ""}, False),
+        ({"target": "https://[x/"}, False),
+        *(({"state": state}, state is LinkState.ACTIVE) for state in LinkState),
+        ({"expires": NOW}, False),
+        ({"expires": NOW + 1}, True),
+        ({"starts": NOW}, True),
+        ({"starts": NOW + 1}, False),
+        ({"max_visits": 5, "visits": 4}, True),
+        ({"max_visits": 5, "visits": 5}, False),
+    ],
+)
+def test_only_links_that_lead_somewhere_now_are_looked_at(fields: dict[str, object], is_one: bool) -> None:
+    link = Link(**{"link": 1, "target": URL, "version": 1, "domain": "", "slug": "a", **fields})  # type: ignore[arg-type]
+    assert is_looked_at(link, NOW) is is_one
