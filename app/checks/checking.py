@@ -108,9 +108,13 @@ class Checker:
         if outcome is not Outcome.LEAVE:
             task.check()
             broken = Broken(note["since"], finding.reason) if outcome is Outcome.BREAK else None
-            if await self._catalog.change(link, {"broken": broken}, lambda now: self._entry(link, now)) is None:
+            if await self.call(link, broken) is None:
                 raise DropError("the link was changed meanwhile", note)
         return note
+
+    async def call(self, link: Link, broken: Broken | None) -> Link | None:
+        """Calls a link broken, or mended; None when it is not at its version any more."""
+        return await self._catalog.change(link, {"broken": broken}, lambda now: self._entry(link, now))
 
     async def _link(self, job: CheckJob) -> Link:
         """The link, if it is to be looked at as when the round met it; raises DropError."""

@@ -15,7 +15,7 @@ from app.accounts import USERS
 from app.api import INDEXES, ROUTES
 from app.api.handler import Handler
 from app.jobs import JOBS
-from app.links import LINKS, Link, LinkState
+from app.links import LINKS, Broken, Link, LinkState
 from app.links.rows import to_row
 from app.webhooks import WEBHOOKS
 from tests.api.service import Service, With, serve
@@ -48,7 +48,7 @@ CALLS: dict[tuple[str, str], list[Call]] = {
             *("&tag=rare&owner=ann&q=winter", "&state=disabled", "&state=deleted", "&sort=clicks", "&sort=-expires"),
             *("&sort=slug", "&sort=-slug&prefix=s12", "&sort=expires&expires_from=2031-01-01T00:00:00Z"),
             *("&created_from=2020-01-01T00:00:00Z&created_to=2030-01-01T00:00:00Z&sort=created", "&state=active"),
-            "&sort=clicks&tag=rare&state=disabled",
+            *("&sort=clicks&tag=rare&state=disabled", "&broken=true", "&broken=true&sort=clicks&owner=ann"),
         )
     ],
     ("POST", "/api/v1/links"): [
@@ -136,6 +136,7 @@ async def fill(stores: Stores) -> None:
             expires=2_000_000_000 + n if n % 10 == 0 else None,
             owner="ann" if n % 50 == 0 else "bob",
             state=LinkState.DISABLED if n % 200 == 0 else LinkState.ACTIVE,
+            broken=Broken(n, "it answers 404") if n % 100 == 1 else None,
             tags=["rare"] if n % 100 == 0 else ["often"],
             title="Winter Sale" if n % 100 == 0 else "Spring",
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.links import Broken
 from tests.api.service import ADMIN_KEY, PUBLIC_URL, Service, With, serve
 from tests.cli.command import boltlink
 from tests.conftest import Stores
@@ -85,6 +86,29 @@ def test_history_says_who_changed_what(with_stores: With) -> None:
             cursor = first.out.split("--cursor ")[1].strip()
             rest = await boltlink("links", "history", "mine", "--cursor", cursor, "--json", environ=environ)
             assert [entry["what"] for entry in json.loads(rest.out)["items"]] == ["link.create"]
+
+    with_stores(scenario)
+
+
+def test_links_whose_page_is_gone_are_marked_and_listed_alone(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with serve(stores) as api:
+            environ = environ_of(api)
+            for slug in ("well", "lost"):
+                await api.make(slug)
+            link = await api.services.links.get("/lost")
+            assert link is not None
+            assert await api.services.catalog.change(link, {"broken": Broken(1_800_000_000, "it answers 404")})
+            listed = (await boltlink("links", "list", "--broken", environ=environ)).out.splitlines()
+            assert ["slug" in listed[0], "lost" in listed[1], "active (page gone)" in listed[1]] == [True] * 3
+            assert len(listed) == 2
+            shown = (await boltlink("links", "show", "lost", environ=environ)).out
+            assert '{"since": "2027-01-15T08:00:00Z", "reason": "it answers 404"}' in shown
+            for kind in ("jsonl", "csv"):
+                exported = await boltlink("export", "--broken", "--format", kind, environ=environ)
+                assert exported.status == 0, exported.err
+                assert exported.out.count("it answers 404") == 1
+                assert "well" not in exported.out
 
     with_stores(scenario)
 

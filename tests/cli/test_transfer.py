@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from app.links import LINKS
+from app.links import LINKS, Broken
 from tests.api.service import ADMIN_KEY, Service, With, serve
 from tests.cli.command import boltlink
 from tests.cli.test_links import environ_of
 from tests.conftest import Stores, wait_until
 
 ROOT = Path(__file__).parents[2]
-TOLD = ("owner", "created_at", "version", "clicks", "visits", "short_url")
+TOLD = ("owner", "created_at", "version", "clicks", "visits", "short_url", "broken")
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -57,6 +57,9 @@ def test_what_is_exported_is_imported_as_it_was(with_stores: With, tmp_path: Pat
             await post(api, slug="-formula", title="=HYPERLINK(1)", notes="'+1", tags=["@a", "'b"])
             await post(api, slug="banned")
             assert (await api.client.patch("/api/v1/links/banned", json={"state": "banned"})).status_code == 200
+            link = await api.services.links.get("/plain")
+            assert link is not None
+            assert await api.services.catalog.change(link, {"broken": Broken(1_800_000_000, "it answers 404")})
             environ = environ_of(api)
             first, again = tmp_path / name, tmp_path / f"again-{name}"
             said = await boltlink("export", str(first), environ=environ)
@@ -73,6 +76,8 @@ def test_what_is_exported_is_imported_as_it_was(with_stores: With, tmp_path: Pat
                 both = [rows_of(first), rows_of(again)]
             assert without_told(both[0]) == without_told(both[1])
             assert {row["slug"]: row["state"] for row in both[1]}["banned"] == "banned"
+            plain = (await api.client.get("/api/v1/links/plain")).json()
+            assert ("it answers 404" in first.read_text(), plain["broken"]) == (True, None), "told, and found out anew"
             formula = (await api.client.get("/api/v1/links/-formula")).json()
             assert [formula[field] for field in ("title", "notes", "tags")] == ["=HYPERLINK(1)", "'+1", ["'b", "@a"]]
             assert sorted(os.listdir(tmp_path)) == sorted([first.name, again.name])

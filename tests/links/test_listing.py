@@ -10,7 +10,7 @@ from pymongo.errors import ExecutionTimeout
 
 from app.links import storage
 from app.links.listing import ORDERS, Listing, ListingError, Place, Wanted
-from app.links.model import Link, LinkState
+from app.links.model import Broken, Link, LinkState
 from app.links.rows import to_row
 from app.links.storage import INDEXES, LINKS, LinkStore
 from tests.conftest import Stores
@@ -31,6 +31,8 @@ NARROWINGS: list[Wanted] = [
         {"expires_to": 2_030, "owner": "bob"},
         {"prefix": "s1"},
         {"state": LinkState.DELETED},
+        {"broken": True},
+        {"broken": True, "owner": "ann", "state": LinkState.BANNED},
     )
 ]
 DELETED = 7
@@ -65,6 +67,7 @@ def link_of(n: int) -> Link:
         state=LinkState.BANNED if n % 14 == 0 else LinkState.ACTIVE,
         tags=["red"] if n % 2 else [],
         title="Spring Sale" if n % 5 else "Winter",
+        broken=Broken(n, "it answers 404") if n % 3 else None,
     )
 
 
@@ -82,6 +85,7 @@ def is_wanted(n: int, sort: str, wanted: Wanted) -> bool:
         wanted.domain in (None, link.domain),
         not wanted.prefix or (link.slug.startswith(wanted.prefix) and link.domain == (wanted.domain or "")),
         wanted.owner in ("", link.owner),
+        not wanted.broken or link.broken is not None,
         wanted.state in (None, LinkState.DELETED, link.state),
         (wanted.created_from or 0) <= link.created < (wanted.created_to or 9_999),
         wanted.expires_to is None or expires is None or expires < wanted.expires_to,
@@ -178,6 +182,7 @@ def test_a_list_that_takes_too_long_is_refused_if_filters_are_crossed(
         ("created", Wanted(expires_to=1), "expires_to"),
         ("expires", Wanted(created_to=1), "created_to"),
         ("slug", Wanted(tag="red"), "tag"),
+        ("slug", Wanted(broken=True), "broken"),
         ("created", Wanted(prefix="s"), "prefix"),
         ("created", Wanted(q="?!"), "q"),
         ("created", Wanted(state=LinkState.DELETED), "sort"),

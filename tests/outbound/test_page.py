@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from app.outbound import FetchError, Guard, Page, PageReader
+from app.outbound import FetchError, Guard, Page, PageReader, RefusedUrlError, UnaskedError
+from app.outbound.guard import Address, UnaskedNameError
 
 BYTES_MAX = 64 * 1024
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
@@ -195,3 +197,77 @@ def test_nobody_is_waited_for_long_and_many_small_pieces_hold_up_nobody() -> Non
         return longest_s
 
     assert asyncio.run(beside()) < 0.1
+
+
+def test_a_body_that_is_not_wanted_is_not_waited_for() -> None:
+    heads = []
+
+    async def silent(writer: asyncio.StreamWriter, path: str) -> None:
+        heads.append(path)
+        writer.write(HEAD + b"Content-Length: 900\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(30)
+
+    async def scenario() -> Page:
+        guard = Guard([ipaddress.ip_network("127.0.0.0/8")])
+        async with serving(silent) as url:
+            return await PageReader(guard, answer_s=20.0, bytes_max=0, accept="*/*").read(url + "/a", lambda *_: False)
+
+    assert asyncio.run(scenario()) == Page(200, "text/html", b"")
+    assert heads == ["/a"]
+
+
+def test_what_lies_on_this_side_says_nothing_of_a_page() -> None:
+    """No name server, and no way to an address of a kind that this machine has none of: neither is an answer."""
+    found: dict[str, list[Address]] = {"far.example": [(socket.AF_INET6, ("2001:4860:4860::8888", 9))]}
+
+    async def look_up(host: str, port: int) -> Sequence[Address]:
+        if host in found:
+            return found[host]
+        raise UnaskedNameError("no name server") if host == "silent.example" else OSError("no such name")
+
+    async def ask(host: str) -> None:
+        await PageReader(Guard((), look_up), answer_s=2.0, bytes_max=0).read(f"http://{host}/", lambda *_: True)
+
+    with pytest.raises(UnaskedError, match="no name server"):
+        asyncio.run(ask("silent.example"))
+    with pytest.raises(FetchError, match="no such name") as refused:
+        asyncio.run(ask("none.example"))
+    assert type(refused.value) is FetchError
+    found["inside.example"] = [(socket.AF_INET, ("10.0.0.1", 80))]
+    with pytest.raises(RefusedUrlError, match="not public"):
+        asyncio.run(ask("inside.example"))
+    if not has_way("2001:4860:4860::8888"):
+        with pytest.raises(UnaskedError):
+            asyncio.run(ask("far.example"))
+
+
+def has_way(address: str) -> bool:
+    """Whether this machine knows a way to an address; nothing is sent."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asked:
+            asked.connect((address, 9))
+    except OSError:
+        return False
+    return True
+
+
+def test_the_first_address_that_fails_says_why() -> None:
+    """The system sorts those last to which there is no way: of a page that refuses by IPv4 it is no matter of ours."""
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        server.close()
+        await server.wait_closed()
+
+        async def look_up(host: str, asked: int) -> Sequence[Address]:
+            return [(socket.AF_INET, ("127.0.0.1", asked)), (socket.AF_INET6, ("2001:4860:4860::8888", asked))]
+
+        guard = Guard([ipaddress.ip_network("127.0.0.0/8")], look_up)
+        with pytest.raises(FetchError) as refused:
+            await PageReader(guard, answer_s=20.0, bytes_max=0).read(f"http://a.example:{port}/", lambda *_: True)
+        assert type(refused.value) is FetchError
+        assert isinstance(refused.value.__cause__, ConnectionRefusedError)
+
+    asyncio.run(scenario())

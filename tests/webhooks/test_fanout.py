@@ -10,7 +10,9 @@ from typing import Any
 from bson import ObjectId
 
 from app.accounts import AUDIT, SYSTEM, Scope
+from app.checks import Checker, make_page_reader
 from app.jobs import JOBS
+from app.links import Broken
 from app.stores import LEASES
 from tests.conftest import Stores
 from tests.webhooks.world import World, until, worlds
@@ -62,6 +64,29 @@ def test_each_change_of_a_link_is_an_event_that_says_what_changed(with_stores: W
             assert b"secret-word" not in b"".join(one.body for one in got)
             assert all(one.is_signed_by(hook["secret"]) for one in got)
             assert len({one.id for one in got}) == 6
+
+    with_stores(scenario)
+
+
+def test_a_link_that_is_broken_or_mended_is_an_event_of_its_own(with_stores: With) -> None:
+    async def scenario(stores: Stores) -> None:
+        async with worlds(stores) as world, world.working():
+            client, services = world.api.client, world.api.services
+            await world.hook(events=["link.broken", "link.mended"])
+            await world.api.make("s", TARGET)
+            checker = Checker(services.catalog, services.audit, make_page_reader(services.settings), is_on=True)
+            broken = Broken(1_800_000_000, "it answers 404")
+            for now in (broken, None):
+                link = await services.links.get("/s")
+                assert link is not None
+                assert await checker.call(link, now) is not None
+            await client.patch("/api/v1/links/s", json={"title": "t"})
+            await world.received(2)
+            first, second = (one.event for one in world.receiver.got)
+            told = {"since": "2027-01-15T08:00:00Z", "reason": "it answers 404"}
+            assert (first["type"], first["data"]["fields"]) == ("link.broken", {"broken": {"old": None, "new": told}})
+            assert (second["type"], second["data"]["fields"]) == ("link.mended", {"broken": {"old": told, "new": None}})
+            assert first["data"]["version"] < second["data"]["version"]
 
     with_stores(scenario)
 
