@@ -128,7 +128,8 @@ class World:
             return not await count_of(self.api.stores, state={"$ne": JobState.DONE.value})
 
         await until(are_over)
-        return await self.api.stores.database[JOBS].find({"kind": KIND}).sort("payload.key").to_list()
+        found = self.api.stores.database[JOBS].find({"kind": KIND}).sort("payload.key")
+        return [dict(row) async for row in found]
 
     async def row(self, slug: str) -> dict[str, Any]:
         row = await self.api.stores.database[LINKS].find_one({"_id": f"/{slug}"})
