@@ -59,6 +59,7 @@ class Rounds:
         self._now_s = now_s
         self._waiting_max = waiting_max
         self._place: Place | None = None
+        self._room = 0  # for jobs, at least: nobody else writes any, and those that are over make it larger
 
     async def open(self) -> None:
         """Goes on behind what is kept; what cannot be read is a round that nobody goes on with."""
@@ -66,6 +67,7 @@ class Rounds:
             self._place = msgspec.convert(self._lease.kept, Place)
         except msgspec.ValidationError:
             self._place = None
+        self._room = 0
 
     async def loop(self) -> bool:
         """The links that are due; True when there may be more at once."""
@@ -74,13 +76,16 @@ class Rounds:
         if step.count == 0:
             self._place = step.place
             return False
-        count = min(step.count, await self._room())
+        if self._room < step.count:
+            self._room = self._waiting_max - await self._waiting()
+        count = min(step.count, self._room)
         if count <= 0:
             return False
         with traced("checks", {"boltlink.links": count}):
             links = await self._walk.step(step.place.behind, count)
             jobs = [job_of(link, step.place.began, now_s) for link in links if is_looked_at(link, now_s)]
             if jobs:
+                self._room -= len(jobs)
                 await self._queue.enqueue(jobs)
                 await self._on_jobs()
             behind = links[-1].key if links else step.place.behind
@@ -92,12 +97,10 @@ class Rounds:
     async def drain(self) -> None:
         """Nothing is under way between two batches."""
 
-    async def _room(self) -> int:
-        """For how many jobs there is room."""
-        waiting = 0
-        for state in (JobState.READY, JobState.DELAYED):
-            waiting += await self._queue.count(state, [KIND], self._waiting_max)
-        return self._waiting_max - waiting
+    async def _waiting(self) -> int:
+        """How many jobs wait: 50 ms where they are 100,000, so they are counted only when there may be no room."""
+        states = (JobState.READY, JobState.DELAYED)
+        return sum([await self._queue.count(state, [KIND], self._waiting_max) for state in states])
 
 
 def job_of(link: Link, began: int, now_s: float) -> NewJob:

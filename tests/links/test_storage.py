@@ -10,7 +10,7 @@ import pytest
 
 from app.links.branches import Parameter, Rule, Variant, When
 from app.links.listing import Listing, Place, Wanted
-from app.links.model import Link, LinkState
+from app.links.model import Broken, Link, LinkState
 from app.links.rows import from_row, to_row
 from app.links.storage import BATCH_MAX, INDEXES, LINKS, LinkStore, SlugTakenError
 from tests.conftest import Stores
@@ -205,6 +205,7 @@ def test_a_document_has_every_field_of_a_link() -> None:
     }
     given |= {"rules": RULES, "variants": VARIANTS, "forward_query": True, "forward_path": True, "owner": "o"}
     given |= {"tags": ["t"], "title": "T", "notes": "N", "visits": 2, "clicks": 3, "state": LinkState.BANNED}
+    given["broken"] = Broken(9, "it answers 404")
     link = make_link(1, **given)
     unset = make_link(2, domain="go.example")
     own = {"domain", "slug", "link", "target", "version", "created", "is_only"}
