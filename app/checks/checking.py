@@ -1,7 +1,7 @@
 """Looks at the page of a link, and says of the link what came of it: the kind of job `check`.
 
     a look      a GET, redirects and all, of which the head alone is waited for
-    again       the queue has it done again, ATTEMPTS_MAX times within two days at most; the job keeps how many looks
+    again       the queue has it done again, ATTEMPTS_MAX times within three days at most; the job keeps how many looks
                 failed, and since when (`judging` says how many it takes)
     broken,     one change as any other: a version, an entry of the system in the audit log, an event for webhooks.
       mended    Nothing is written where nothing changes

@@ -19,11 +19,14 @@ May import: links, outbound.
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from urllib.parse import urlsplit
+
+import h11
 
 from app.links import Link, LinkState
 from app.outbound import FetchError, RefusedUrlError, UnaskedError
@@ -66,6 +69,12 @@ class Outcome(StrEnum):
     MEND = "mend"
 
 
+_WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (ssl.SSLError, "speaks no TLS that is understood"),
+    (ConnectionRefusedError, "refuses connections"),
+    (ConnectionError, "breaks connections off"),
+    (h11.ProtocolError, "answers no HTTP"),
+)
 _LOOKS = {Verdict.GONE: GONE_LOOKS, Verdict.FAILS: FAIL_LOOKS}
 
 
@@ -127,14 +136,13 @@ def _verdict_of(error: FetchError) -> Verdict:
 
 
 def _reason_of(error: FetchError) -> str:
-    """Short, and the same for the same: what a system calls it says numbers and addresses, too."""
-    match error.__cause__:
-        case ssl.SSLCertVerificationError(verify_message=message):
-            return f"its certificate fails: {message}"
-        case ssl.SSLError(reason=reason):
-            return f"speaks no TLS that is understood: {reason}"
-        case ConnectionRefusedError():
-            return "refuses connections"
-        case ConnectionError():
-            return "breaks connections off"
+    """Short, and the same for the same, without addresses of ours or bytes of who answered: owners of links read it."""
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate fails: {cause.verify_message}"
+    for kind, words in _WORDS:
+        if isinstance(cause, kind):
+            return words
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return f"cannot be reached: {os.strerror(cause.errno)}"
     return error.reason

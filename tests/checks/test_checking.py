@@ -91,7 +91,7 @@ def test_no_answer_and_a_page_that_leads_around_break_a_link(with_stores: Callab
         reasons = {slug: (await world.show(slug))["broken"] for slug in ("loop", "noise", "closed", "moved")}
         assert reasons["loop"]["reason"] == "leads on more than 5 times"
         assert reasons["closed"]["reason"] == "refuses connections"
-        assert reasons["noise"] is not None
+        assert reasons["noise"]["reason"] == "answers no HTTP"
         assert reasons["moved"] is None
 
     with_stores(scene(play))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 
+import h11
 import pytest
 
 from app.checks import Finding, Outcome, Verdict, is_looked_at, judge, outcome_of
@@ -12,6 +13,7 @@ from app.links import Link, LinkState
 from app.outbound import FetchError, RefusedUrlError, UnaskedError
 
 URL = "https://a.example/"
+BAD_TLS = Verdict.FAILS, "speaks no TLS that is understood"
 NOW = 1_800_000_000
 
 
@@ -58,6 +60,15 @@ def bad_certificate() -> ssl.SSLCertVerificationError:
         (
             caused(FetchError(URL, "x"), bad_certificate()),
             *(Verdict.FAILS, "its certificate fails: certificate has expired"),
+        ),
+        (caused(FetchError(URL, "[SSL: X] x (_ssl.c:9)"), ssl.SSLError(1, "x")), *BAD_TLS),
+        (
+            caused(FetchError(URL, "('192.0.2.1', 80)"), OSError(113, "('192.0.2.1', 80)")),
+            *(Verdict.FAILS, "cannot be reached: No route to host"),
+        ),
+        (
+            caused(FetchError(URL, "illegal: b'SSH-2.0'"), h11.RemoteProtocolError("illegal: b'SSH-2.0'")),
+            *(Verdict.FAILS, "answers no HTTP"),
         ),
         (FetchError(URL, "y" * 9_000), Verdict.FAILS, "y" * REASON_CHARACTERS_MAX),
         (RefusedUrlError(URL, "its address is not public"), Verdict.CLOSED, "its address is not public"),
