@@ -5,6 +5,8 @@ In: `links` in the order of keys. Out: jobs, as many as are due (`pace`), which 
     kept       the lease keeps the place behind the links whose jobs are written
     a job      is named after round and link, so what is done again writes none twice
     waiting    with WAITING_MAX that wait, or were failing and wait for their next look, the round stands still
+    a host     of which HOST_WAITING_MAX wait is passed over until some of them are over, else one that is slow would
+               hold up all others: what is passed over has its look in a later round
 
 kill -9 anywhere: the next one begins behind the kept place; a batch that was written and not kept is written again, and
 finds its jobs there. So does a holder that stood still: it adds no job that another one has not added, or would.
@@ -14,7 +16,8 @@ May import: jobs, links, stores.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -29,6 +32,7 @@ from app.stores import Lease
 __all__ = ["Rounds", "job_of"]
 
 WAITING_MAX = 100_000  # jobs: about 50 MB
+HOST_WAITING_MAX = 2_000  # jobs: done in minutes where a host answers at once, in hours where each takes ten seconds
 
 
 class Rounds:
@@ -50,6 +54,7 @@ class Rounds:
         on_jobs: Callable[[], Awaitable[None]],
         now_s: Callable[[], float] = time.time,
         waiting_max: int = WAITING_MAX,
+        host_waiting_max: int = HOST_WAITING_MAX,
     ) -> None:
         self._walk = walk
         self._lease = lease
@@ -58,6 +63,7 @@ class Rounds:
         self._on_jobs = on_jobs
         self._now_s = now_s
         self._waiting_max = waiting_max
+        self._host_waiting_max = host_waiting_max
         self._place: Place | None = None
         self._room = 0  # for jobs, at least: nobody else writes any, and those that are over make it larger
 
@@ -83,7 +89,9 @@ class Rounds:
             return False
         with traced("checks", {"boltlink.links": count}):
             links = await self._walk.step(step.place.behind, count)
-            jobs = [job_of(link, step.place.began, now_s) for link in links if is_looked_at(link, now_s)]
+            jobs = await self._with_room(
+                [job_of(link, step.place.began, now_s) for link in links if is_looked_at(link, now_s)]
+            )
             if jobs:
                 self._room -= len(jobs)
                 await self._queue.enqueue(jobs)
@@ -96,6 +104,16 @@ class Rounds:
 
     async def drain(self) -> None:
         """Nothing is under way between two batches."""
+
+    async def _with_room(self, jobs: Sequence[NewJob]) -> list[NewJob]:
+        """Those of hosts of which not too many wait already."""
+        waiting = Counter(await self._queue.count_lanes(KIND, list({job.lane for job in jobs}))) if jobs else Counter()
+        kept = []
+        for job in jobs:
+            if waiting[job.lane] < self._host_waiting_max:
+                waiting[job.lane] += 1
+                kept.append(job)
+        return kept
 
     async def _waiting(self) -> int:
         """How many jobs wait: 50 ms where they are 100,000, so they are counted only when there may be no room."""

@@ -250,6 +250,15 @@ class JobQueue:
         query = {"state": {"$in": states}, "kind": kind, "lane": lane}
         return await self._jobs.count_documents(query, limit=most, hint=_TURNS)
 
+    async def count_lanes(self, kind: str, lanes: Sequence[str]) -> Mapping[str, int]:
+        """How many jobs of each of these lanes are ready or delayed; lanes that have none are left out."""
+        states = [JobState.READY.value, JobState.DELAYED.value]
+        stages: list[Mapping[str, Any]] = [
+            {"$match": {"state": {"$in": states}, "kind": kind, "lane": {"$in": list(lanes)}}},
+            {"$group": {"_id": "$lane", "count": {"$sum": 1}}},
+        ]
+        return {row["_id"]: row["count"] async for row in await self._jobs.aggregate(stages, hint=dict(_TURNS))}
+
     async def count(self, state: JobState, kinds: Sequence[str], most: int = COUNT_MAX) -> int:
         """How many jobs of these kinds are in a state; at most `most`."""
         query = {"state": state.value, "kind": {"$in": list(kinds)}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -135,6 +136,25 @@ def test_no_more_than_a_bounded_number_waits_and_the_round_goes_on_when_there_is
         first = f"check-{int(NOW) + 20:x}-"
         found = await jobs.find({"_id": {"$regex": f"^{first}"}}).to_list()
         assert sorted(row["payload"]["link"] for row in found) == list(range(1, 201)), "none was left out"
+
+    with_stores(scenario)
+
+
+def test_a_host_of_which_many_wait_holds_up_no_other(with_stores: Callable[..., None]) -> None:
+    async def scenario(stores: Stores) -> None:
+        queue, clock = await fill(stores, 0), Clock()
+        slow = [link_of(n, target=f"https://slow.example/{n}") for n in range(1, 101)]
+        await stores.database[LINKS].insert_many([to_row(link) for link in (*slow, link_of(101), link_of(102))])
+        await all_of(stores, queue, clock, host_waiting_max=7, waiting_max=20)
+        lanes = Counter([row["lane"] for row in await stores.database[JOBS].find().to_list()])
+        assert lanes == {"slow.example/check": 7, "h1.example/check": 1, "h2.example/check": 1}
+        some = [row["_id"] for row in await stores.database[JOBS].find({"lane": "slow.example/check"}).to_list()]
+        await stores.database[JOBS].update_many({"_id": {"$in": some[:5]}}, {"$set": {"state": "done"}})
+        await stores.database[JOBS].update_many({"_id": {"$in": some[5:]}}, {"$set": {"state": "delayed"}})
+        clock.now_s = NOW + 2 * WEEK
+        await stores.database["leases"].update_one({"_id": "checks"}, {"$unset": {"kept": ""}})
+        await all_of(stores, queue, clock, host_waiting_max=7, waiting_max=20)
+        assert await count_of(stores, lane="slow.example/check", state="ready") == 5, "the next round has room for them"
 
     with_stores(scenario)
 

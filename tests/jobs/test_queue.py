@@ -250,6 +250,7 @@ def test_what_waits_is_counted_by_indexes(with_stores: With) -> None:
         assert await queue.count(JobState.READY, ["test"]) == 3
         assert await queue.count_waiting("test", "ann/a", 100) == 4
         assert await queue.count_waiting("test", "ann/a", 2) == 2
+        assert await queue.count_lanes("test", ["ann/a", "none/a"]) == {"ann/a": 4}
         await stores.database[JOBS].update_one(
             {"_id": job(1).id}, [{"$set": {"due": {"$subtract": ["$$NOW", 60_000]}}}]
         )
