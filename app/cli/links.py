@@ -72,7 +72,7 @@ def list_links(as_json: bool, search: str, count: bool, **wanted: Any) -> None:
     table = Table(Column("slug", overflow="fold"), "target", "state", "clicks", "created", box=None, pad_edge=False)
     for link in page["items"]:
         name = f"{link['domain']}/{link['slug']}" if link["domain"] else link["slug"]
-        state = link["state"] + (" (page gone)" if link["broken"] else "")
+        state = link["state"] + (" (page gone)" if link.get("broken") else "")
         table.add_row(name, link["target"], state, str(link["clicks"]), link["created_at"])
     show_table(table)
     if count:

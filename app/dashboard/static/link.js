@@ -30,8 +30,8 @@ function factsOf(link) {
   const rows = [
     ["Target", h("a", { href: link.target, rel: "noreferrer" }, link.target)],
     ["State", link.state],
-    ["Page", link.broken === null ? "" : h("span", { class: "bad" }, "gone since ", time(link.broken.since), ": ",
-      link.broken.reason)],
+    ["Page", link.broken ? h("span", { class: "bad" }, "gone since ", time(link.broken.since), ": ",
+      link.broken.reason) : ""],
     ["Title", link.title],
     ["Tags", link.tags.length ? link.tags.map((tag) => h("span", { class: "tag" }, tag)) : ""],
     ["Made", time(link.created_at)],

@@ -73,9 +73,9 @@ function restorer(link) {
   }, { class: "small" });
 }
 
-/** A mark of a link whose page is gone. */
+/** A mark of a link whose page is gone; who is asked may be of a release that knows of none. */
 function gone({ broken }) {
-  return broken === null ? null : h("span", { class: "bad", title: broken.reason }, " page gone");
+  return broken ? h("span", { class: "bad", title: broken.reason }, " page gone") : null;
 }
 
 function row(link) {
