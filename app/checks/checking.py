@@ -24,7 +24,8 @@ from typing import Any
 import msgspec
 
 from app.accounts import SYSTEM, AuditLog
-from app.checks.judging import Finding, Outcome, is_looked_at, judge, outcome_of
+from app.checks.judging import Finding, Outcome, Verdict, is_looked_at, judge, outcome_of
+from app.checks.outage import Outlook
 from app.jobs import DropError, Kind, RetryError, Task
 from app.links import Broken, Catalog, Link
 from app.outbound import FetchError, Guard, PageReader
@@ -77,6 +78,7 @@ class Checker:
         self._pages = pages
         self._is_on = is_on
         self._now_s = now_s
+        self._outlook = Outlook()
 
     def kind(self) -> Kind:
         """What a program registers."""
@@ -100,9 +102,9 @@ class Checker:
         if not self._is_on:
             raise DropError("checks are off")
         link = await self._link(job)
-        finding = await self._look(link.target)
+        finding = self._outlook.weigh(link.target, await self._look(link.target))
         note = self._note_of(finding, task.job.note)
-        outcome = outcome_of(finding, failures=note["failures"], is_broken=link.broken is not None)
+        outcome = outcome_of(finding, gone=note["gone"], failures=note["failures"], is_broken=link.broken is not None)
         if outcome is Outcome.AGAIN:
             raise (DropError if task.job.attempts >= ATTEMPTS_MAX else RetryError)(finding.reason, note)
         if outcome is not Outcome.LEAVE:
@@ -134,11 +136,14 @@ class Checker:
             return judge(error)
 
     def _note_of(self, finding: Finding, before: Mapping[str, Any]) -> dict[str, Any]:
-        """What the job keeps: how many looks failed, and since when, behind those `before`."""
-        failures, since = before.get("failures", 0), before.get("since")
+        """What the job keeps: how many looks failed, how many of them GONE, and since when, behind those `before`."""
+        gone, failures, since = before.get("gone", 0), before.get("failures", 0), before.get("since")
         if finding.is_failure:
-            failures, since = failures + 1, since or int(self._now_s())
-        return {"found": finding.reason, "failures": failures, "since": since}
+            gone, failures = gone + (finding.verdict is Verdict.GONE), failures + 1
+            since = since or int(self._now_s())
+        elif finding.verdict is Verdict.FINE:  # who has the job done again by hand begins anew
+            gone, failures, since = 0, 0, None
+        return {"found": finding.reason, "gone": gone, "failures": failures, "since": since}
 
     def _entry(self, before: Link, link: Link) -> Mapping[str, Any]:
         old, new = ({"broken": None if one.broken is None else one.broken.told()} for one in (before, link))

@@ -2,17 +2,20 @@
 
     a look                                          says      comes of it
     2xx, 3xx without a way on                       FINE      a broken link is mended
-    401, 402, 403, 405, 406, 407, 425, 429, 451,    FINE      the same: the page is there, and not for machines
-    999 (LinkedIn's)
     404, 410                                        GONE      broken after GONE_LOOKS of them
-    other 4xx and 5xx, no such name, a certificate  FAILS     broken after FAIL_LOOKS, about a day
-    that fails, no connection, no or no proper
-    answer, too many redirects
+    425, 429, 503 (shops' word for machines, too)   CLOSED    the link stays as it is
+    other 4xx, 999 (LinkedIn's)                     FINE      as 2xx: who asks is refused, and the page is there
+    other 5xx, no such name, a certificate that     FAILS     broken after FAIL_LOOKS that failed, about a day
+    fails, no connection, no or no proper answer
+    redirects without an end, which may wait for    CLOSED    as 429
+    cookies; an issuer of a certificate that is not
+    sent along, which browsers look for elsewhere;
+    not to be asked: no public address, no page
     not asked: no name server answered, this        UNKNOWN   looked at again; it counts as nothing
     machine has no way there, or no room
-    not to be asked: no public address, no page     CLOSED    the link stays as it is
 
 A look counts when it came to an end; one whose program was killed does not. So no link is broken after one look alone.
+What fails for many hosts in a row is UNKNOWN, too (`outage`).
 A link that is broken is mended by one look, and stays broken without being looked at again before the next round.
 May import: links, outbound.
 """
@@ -29,7 +32,7 @@ from urllib.parse import urlsplit
 import h11
 
 from app.links import Link, LinkState
-from app.outbound import FetchError, RefusedUrlError, UnaskedError
+from app.outbound import EndlessUrlError, FetchError, RefusedUrlError, UnaskedError, UnknownNameError
 
 __all__ = [
     "FAIL_LOOKS",
@@ -46,8 +49,9 @@ __all__ = [
 GONE_LOOKS = 3  # within 20 to 40 minutes: a page that is being published again answers 404 for moments
 FAIL_LOOKS = 8  # within 15 to 31 hours: a server that is mended overnight was never away
 REASON_CHARACTERS_MAX = 200
-NOT_FOR_MACHINES = (401, 402, 403, 405, 406, 407, 425, 429, 451, 999)
 _GONE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+_NOT_NOW = (HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+_NO_ISSUER = (20, 21)  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY and _VERIFY_LEAF_SIGNATURE of OpenSSL
 
 
 class Verdict(StrEnum):
@@ -70,12 +74,12 @@ class Outcome(StrEnum):
 
 
 _WORDS: tuple[tuple[type[Exception], str], ...] = (
+    (UnknownNameError, "its name is not known"),
     (ssl.SSLError, "speaks no TLS that is understood"),
     (ConnectionRefusedError, "refuses connections"),
     (ConnectionError, "breaks connections off"),
     (h11.ProtocolError, "answers no HTTP"),
 )
-_LOOKS = {Verdict.GONE: GONE_LOOKS, Verdict.FAILS: FAIL_LOOKS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class Finding:
     @property
     def is_failure(self) -> bool:
         """Whether it counts against the page."""
-        return self.verdict in _LOOKS
+        return self.verdict in (Verdict.GONE, Verdict.FAILS)
 
 
 def is_looked_at(link: Link, now_s: float) -> bool:
@@ -113,24 +117,28 @@ def judge(found: int | FetchError) -> Finding:
     if isinstance(found, FetchError):
         return Finding(_verdict_of(found), _reason_of(found)[:REASON_CHARACTERS_MAX])
     reason = f"it answers {found}"
-    if found < HTTPStatus.BAD_REQUEST or found in NOT_FOR_MACHINES:
-        return Finding(Verdict.FINE, reason)
-    return Finding(Verdict.GONE if found in _GONE else Verdict.FAILS, reason)
+    if found in _GONE:
+        return Finding(Verdict.GONE, reason)
+    if found in _NOT_NOW:
+        return Finding(Verdict.CLOSED, reason)
+    return Finding(Verdict.FAILS if found // 100 == 5 else Verdict.FINE, reason)
 
 
-def outcome_of(finding: Finding, *, failures: int, is_broken: bool) -> Outcome:
-    """What comes of a look; `failures` counts those of this round, with this one."""
+def outcome_of(finding: Finding, *, gone: int, failures: int, is_broken: bool) -> Outcome:
+    """What comes of a look; `failures` counts those of this round, with this one, and `gone` those that said GONE."""
     if finding.verdict is Verdict.FINE:
         return Outcome.MEND if is_broken else Outcome.LEAVE
     if finding.verdict is Verdict.UNKNOWN:
         return Outcome.AGAIN
     if is_broken or not finding.is_failure:
         return Outcome.LEAVE
-    return Outcome.BREAK if failures >= _LOOKS[finding.verdict] else Outcome.AGAIN
+    return Outcome.BREAK if gone >= GONE_LOOKS or failures >= FAIL_LOOKS else Outcome.AGAIN
 
 
 def _verdict_of(error: FetchError) -> Verdict:
-    if isinstance(error, RefusedUrlError):
+    cause = error.__cause__
+    has_no_issuer = isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _NO_ISSUER
+    if has_no_issuer or isinstance(error, RefusedUrlError | EndlessUrlError):
         return Verdict.CLOSED
     return Verdict.UNKNOWN if isinstance(error, UnaskedError) else Verdict.FAILS
 

@@ -31,6 +31,7 @@ __all__ = [
     "AGENT",
     "CONNECT_S",
     "HEAD_BYTES_MAX",
+    "EndlessUrlError",
     "FetchError",
     "Fetched",
     "Fetcher",
@@ -58,6 +59,10 @@ class FetchError(Exception):
 
 class RefusedUrlError(FetchError):
     """The URL is none that may be asked, now or later."""
+
+
+class EndlessUrlError(FetchError):
+    """The URL leads on and on: perhaps to who brings cookies along."""
 
 
 class UnaskedError(FetchError):

@@ -23,7 +23,7 @@ from typing import Any
 
 from tornado.netutil import Resolver
 
-__all__ = ["Address", "Guard", "Lookup", "NotPublicError", "UnaskedNameError", "look_up"]
+__all__ = ["Address", "Guard", "Lookup", "NotPublicError", "UnaskedNameError", "UnknownNameError", "look_up"]
 
 Address = tuple[int, Any]
 Lookup = Callable[[str, int], Awaitable[Sequence[Address]]]
@@ -46,6 +46,10 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 class NotPublicError(OSError):
     """A name that has addresses, none of which may be asked."""
+
+
+class UnknownNameError(OSError):
+    """A name that there is not; the message has it, as somebody may have led to it."""
 
 
 class UnaskedNameError(OSError):
@@ -159,7 +163,7 @@ async def look_up(host: str, port: int) -> Sequence[Address]:
             rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             result = [(int(row[0]), row[4]) for row in rows]
         except (OSError, UnicodeError) as caught:  # UnicodeError: a label of more than 63 characters
-            kind = UnaskedNameError if isinstance(caught, OSError) and caught.errno in _UNASKED else OSError
+            kind = UnaskedNameError if isinstance(caught, OSError) and caught.errno in _UNASKED else UnknownNameError
             error = kind(f"{host}: {caught.strerror if isinstance(caught, OSError) else caught}")
         finally:
             _waiting.release()

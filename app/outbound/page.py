@@ -17,16 +17,26 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import zip_longest
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import h11
 
 from app.observe import fetching
-from app.outbound.fetch import AGENT, CONNECT_S, HEAD_BYTES_MAX, FetchError, RefusedUrlError, UnaskedError, is_askable
-from app.outbound.guard import Guard, NotPublicError, UnaskedNameError
+from app.outbound.fetch import (
+    AGENT,
+    CONNECT_S,
+    HEAD_BYTES_MAX,
+    EndlessUrlError,
+    FetchError,
+    RefusedUrlError,
+    UnaskedError,
+    is_askable,
+)
+from app.outbound.guard import Address, Guard, NotPublicError, UnaskedNameError
 from app.turns import Turn
 
 __all__ = ["Page", "PageReader"]
@@ -90,7 +100,7 @@ class PageReader:
         except (OSError, ValueError, h11.ProtocolError) as error:
             is_ours = isinstance(error, UnaskedNameError) or getattr(error, "errno", None) in _OWN_FAULTS
             raise (UnaskedError if is_ours else FetchError)(url, str(error) or type(error).__name__) from error
-        raise FetchError(url, f"leads on more than {REDIRECTS_MAX} times")
+        raise EndlessUrlError(url, f"leads on more than {REDIRECTS_MAX} times")
 
     def _check(self, url: str) -> SplitResult:
         if not is_askable(url):
@@ -138,7 +148,7 @@ class PageReader:
         tls = self._tls if parts.scheme == "https" else None
         name = host if tls else None
         failure: OSError | None = None  # the first one: an address of a kind that this machine has no way to comes last
-        for family, address in (await self._guard.resolve(host, port))[:ADDRESSES_MAX]:
+        for family, address in in_turns(await self._guard.resolve(host, port))[:ADDRESSES_MAX]:
             try:
                 async with asyncio.timeout(CONNECT_S):
                     reader, writer = await asyncio.open_connection(
@@ -157,6 +167,13 @@ class PageReader:
             writer.transport.abort()  # the rest of a large page is not waited for
             with suppress(OSError):
                 await writer.wait_closed()
+
+
+def in_turns(addresses: Sequence[Address]) -> list[Address]:
+    """One of each family after the other (RFC 8305, 4): a way by IPv6 that leads nowhere is not all that is tried."""
+    first = [one for one in addresses if one[0] == addresses[0][0]]
+    others = [one for one in addresses if one[0] != addresses[0][0]]
+    return [one for both in zip_longest(first, others) for one in both if one is not None]
 
 
 class _Answer:

@@ -13,30 +13,32 @@ from app.accounts import AUDIT
 from app.checks import KIND, Checker, CheckJob
 from app.checks.checking import ATTEMPTS_MAX, KEPT_S, mark_of
 from app.checks.judging import FAIL_LOOKS, GONE_LOOKS
+from app.checks.outage import HOSTS_MAX
 from app.jobs import JOBS, Claimed, JobState, RetryError, Task
 from app.outbound import Guard, PageReader
 from app.outbound.guard import Address, UnaskedNameError
+from app.outbound.page import REDIRECTS_MAX
 from tests.checks.world import FINE, GONE, World, scene
 
-BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+ILL = b"HTTP/1.1 500 Ill\r\nContent-Length: 0\r\n\r\n"
 
 
 def test_a_link_whose_page_is_gone_is_broken_and_mended_when_it_is_back(with_stores: Callable[..., None]) -> None:
     async def play(world: World) -> None:
-        world.pages |= {"/here": FINE, "/walled": b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", "/busy": BUSY}
-        made = {slug: await world.make(slug, f"/{slug}") for slug in ("here", "walled", "busy", "lost")}
+        world.pages |= {"/here": FINE, "/walled": b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", "/ill": ILL}
+        made = {slug: await world.make(slug, f"/{slug}") for slug in ("here", "walled", "ill", "lost")}
         assert {link["broken"] for link in made.values()} == {None}
         await world.check()
         shown = {slug: await world.show(slug) for slug in made}
         assert shown["here"] == made["here"]
         assert shown["walled"] == made["walled"]
         assert shown["lost"]["broken"]["reason"] == "it answers 404"
-        assert shown["busy"]["broken"]["reason"] == "it answers 503"
+        assert shown["ill"]["broken"]["reason"] == "it answers 500"
         assert datetime.fromisoformat(shown["lost"]["broken"]["since"]).tzinfo is not None
         assert shown["lost"]["version"] > made["lost"]["version"]
-        assert (world.asked.count("/lost"), world.asked.count("/busy")) == (GONE_LOOKS, FAIL_LOOKS)
+        assert (world.asked.count("/lost"), world.asked.count("/ill")) == (GONE_LOOKS, FAIL_LOOKS)
         assert (world.asked.count("/here"), world.asked.count("/walled")) == (1, 1)
-        assert await world.broken() == ["busy", "lost"]
+        assert await world.broken() == ["ill", "lost"]
         entry = (await world.entries("lost"))[0]
         assert (entry["what"], entry["who"]["kind"]) == ("link.broken", "system")
         assert entry["fields"] == {"broken": {"old": None, "new": shown["lost"]["broken"]}}
@@ -50,7 +52,7 @@ def test_a_link_whose_page_is_gone_is_broken_and_mended_when_it_is_back(with_sto
         mended = await world.show("lost")
         assert mended["broken"] is None
         assert mended["version"] > shown["lost"]["version"]
-        assert await world.broken() == ["busy"]
+        assert await world.broken() == ["ill"]
         assert "broken" not in await world.row("lost")
         whats = [entry["what"] for entry in await world.entries("lost")]
         assert whats == ["link.mended", "link.broken", "link.create"]
@@ -69,13 +71,50 @@ def test_a_page_that_comes_back_in_time_was_never_gone(with_stores: Callable[...
 
         world.meanwhile = look
         (job,) = await world.check()
-        assert (job["note"]["failures"], job["error"]) == (GONE_LOOKS - 1, "")
+        assert (len(world.asked), job["error"]) == (GONE_LOOKS, "")
+        assert job["note"] == {"found": "it answers 200", "gone": 0, "failures": 0, "since": None}
         assert await world.show("a") == made
 
     with_stores(scene(play))
 
 
-def test_no_answer_and_a_page_that_leads_around_break_a_link(with_stores: Callable[..., None]) -> None:
+def test_a_server_that_is_renewed_is_not_gone_after_one_404(with_stores: Callable[..., None]) -> None:
+    async def play(world: World) -> None:
+        world.pages["/a"] = ILL
+        made = await world.make("a", "/a")
+
+        async def look() -> None:
+            found = [ILL, ILL, GONE, FINE]
+            world.pages["/a"] = found[min(len(world.asked), len(found)) - 1]
+
+        world.meanwhile = look
+        await world.check()
+        assert len(world.asked) == GONE_LOOKS + 1
+        assert await world.show("a") == made
+        assert "link.broken" not in [entry["what"] for entry in await world.entries("a")]
+
+    with_stores(scene(play))
+
+
+def test_while_many_hosts_fail_and_none_answers_no_link_is_broken(with_stores: Callable[..., None]) -> None:
+    """Names are still known, as a name server within a company knows them, and nothing else is let out."""
+
+    async def play(world: World) -> None:
+        async def look_up(host: str, port: int) -> Sequence[Address]:
+            raise OSError("Name or service not known")
+
+        world.lookup = look_up
+        for n in range(HOSTS_MAX + 5):
+            await world.make(f"s{n}", "", target=f"http://h{n}.example/")
+        jobs = await world.check()
+        assert {job["attempts"] for job in jobs} == {ATTEMPTS_MAX}
+        assert max(job["note"]["failures"] for job in jobs) < FAIL_LOOKS
+        assert await world.broken() == []
+
+    with_stores(scene(play))
+
+
+def test_no_answer_breaks_a_link_and_a_page_that_leads_around_does_not(with_stores: Callable[..., None]) -> None:
     async def play(world: World) -> None:
         world.pages |= {
             "/loop": b"HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n",
@@ -89,10 +128,10 @@ def test_no_answer_and_a_page_that_leads_around_break_a_link(with_stores: Callab
         await world.make("closed", "", target=f"http://127.0.0.1:{port}/")
         await world.check()
         reasons = {slug: (await world.show(slug))["broken"] for slug in ("loop", "noise", "closed", "moved")}
-        assert reasons["loop"]["reason"] == "leads on more than 5 times"
         assert reasons["closed"]["reason"] == "refuses connections"
         assert reasons["noise"]["reason"] == "answers no HTTP"
-        assert reasons["moved"] is None
+        assert (reasons["moved"], reasons["loop"]) == (None, None)
+        assert world.asked.count("/loop") == REDIRECTS_MAX + 1, "once: it may lead on whoever brings a cookie along"
 
     with_stores(scene(play))
 
@@ -258,7 +297,7 @@ def test_two_programs_that_look_at_once_break_a_link_once(with_stores: Callable[
         await world.make("a", "/a")
         await world.ask()
         await world.api.stores.database[JOBS].update_one(
-            {}, {"$set": {"note": {"failures": GONE_LOOKS - 1, "since": 5}}}
+            {}, {"$set": {"note": {"gone": GONE_LOOKS - 1, "failures": GONE_LOOKS - 1, "since": 5}}}
         )
         row = await world.api.stores.database[JOBS].find_one({})
         assert row is not None

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.outbound import Fetcher, FetchError, Guard
+from app.outbound import Fetcher, FetchError, Guard, UnknownNameError
 from tests.outbound.test_fetch import http, serving
 
 #: Addresses, one a word: a line is a sort of them.
@@ -147,7 +147,7 @@ def test_names_are_looked_up_by_the_system_where_nothing_else_is_said() -> None:
     async def scenario() -> None:
         with pytest.raises(OSError, match="not public"):
             await Guard().resolve("localhost", 443)
-        with pytest.raises(OSError, match=r"^x{70}\.example: "):
+        with pytest.raises(UnknownNameError, match=r"^x{70}\.example: "):
             await Guard().resolve("x" * 70 + ".example", 443)
 
     asyncio.run(scenario())

@@ -13,6 +13,7 @@ import pytest
 
 from app.outbound import FetchError, Guard, Page, PageReader, RefusedUrlError, UnaskedError
 from app.outbound.guard import Address, UnaskedNameError
+from app.outbound.page import in_turns
 
 BYTES_MAX = 64 * 1024
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
@@ -271,3 +272,12 @@ def test_the_first_address_that_fails_says_why() -> None:
         assert isinstance(refused.value.__cause__, ConnectionRefusedError)
 
     asyncio.run(scenario())
+
+
+def test_addresses_are_tried_of_each_kind_in_turn() -> None:
+    """A way by IPv6 that leads nowhere would be all that is tried of a host with many such addresses."""
+    six, four = socket.AF_INET6, socket.AF_INET
+    found: list[Address] = [(six, "a"), (six, "b"), (six, "c"), (four, "d"), (four, "e")]
+    assert in_turns(found) == [(six, "a"), (four, "d"), (six, "b"), (four, "e"), (six, "c")]
+    assert in_turns(found[::-1]) == [(four, "e"), (six, "c"), (four, "d"), (six, "b"), (six, "a")]
+    assert in_turns(found[:2]) == found[:2]
