@@ -6,10 +6,11 @@
     425, 429, 503 (shops' word for machines, too)   CLOSED    the link stays as it is
     other 4xx, 999 (LinkedIn's)                     FINE      as 2xx: who asks is refused, and the page is there
     other 5xx, no such name, a certificate that     FAILS     broken after FAIL_LOOKS that failed, about a day
-    fails, no connection, no or no proper answer
+    fails, no connection, no answer
     redirects without an end, which may wait for    CLOSED    as 429
     cookies; an issuer of a certificate that is not
     sent along, which browsers look for elsewhere;
+    HTTP that is not proper, which they forgive;
     not to be asked: no public address, no page
     not asked: no name server answered, this        UNKNOWN   looked at again; it counts as nothing
     machine has no way there, or no room
@@ -78,7 +79,8 @@ _WORDS: tuple[tuple[type[Exception], str], ...] = (
     (ssl.SSLError, "speaks no TLS that is understood"),
     (ConnectionRefusedError, "refuses connections"),
     (ConnectionError, "breaks connections off"),
-    (h11.ProtocolError, "answers no HTTP"),
+    (h11.ProtocolError, "answers no HTTP that is understood"),
+    (ValueError, "leads on to what is no URL"),  # behind those of TLS, some of which are such, too
 )
 
 
@@ -138,7 +140,8 @@ def outcome_of(finding: Finding, *, gone: int, failures: int, is_broken: bool) -
 def _verdict_of(error: FetchError) -> Verdict:
     cause = error.__cause__
     has_no_issuer = isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _NO_ISSUER
-    if has_no_issuer or isinstance(error, RefusedUrlError | EndlessUrlError):
+    is_forgiven = has_no_issuer or isinstance(cause, h11.ProtocolError)
+    if is_forgiven or isinstance(error, RefusedUrlError | EndlessUrlError):
         return Verdict.CLOSED
     return Verdict.UNKNOWN if isinstance(error, UnaskedError) else Verdict.FAILS
 
@@ -147,7 +150,7 @@ def _reason_of(error: FetchError) -> str:
     """Short, and the same for the same, without addresses of ours or bytes of who answered: owners of links read it."""
     cause = error.__cause__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate fails: {cause.verify_message}"
+        return f"its certificate fails: {cause.verify_message.partition(',')[0]}"  # behind it: the host that was led to
     for kind, words in _WORDS:
         if isinstance(cause, kind):
             return words

@@ -205,6 +205,8 @@ class _Answer:
             if self._left_bytes <= 0:
                 raise OSError("sends more around its page than a page")
             data = await self._reader.read(READ_BYTES)
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise ConnectionResetError("ended before its answer")
             self._left_bytes -= len(data)
             self._http.receive_data(data)
         if self._turn.is_over:  # a small read may hold thousands of them

@@ -119,18 +119,19 @@ def test_no_answer_breaks_a_link_and_a_page_that_leads_around_does_not(with_stor
         world.pages |= {
             "/loop": b"HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n",
             "/noise": b"no HTTP\r\n\r\n",
+            "/mute": b"HTTP/1.1 200",
             "/moved": b"HTTP/1.1 301 Moved\r\nLocation: /here\r\n\r\n",
             "/here": FINE,
         }
-        for slug in ("loop", "noise", "moved"):
+        for slug in ("loop", "noise", "mute", "moved"):
             await world.make(slug, f"/{slug}")
         port = await free_port()
         await world.make("closed", "", target=f"http://127.0.0.1:{port}/")
         await world.check()
-        reasons = {slug: (await world.show(slug))["broken"] for slug in ("loop", "noise", "closed", "moved")}
+        reasons = {slug: (await world.show(slug))["broken"] for slug in ("loop", "noise", "mute", "closed", "moved")}
         assert reasons["closed"]["reason"] == "refuses connections"
-        assert reasons["noise"]["reason"] == "answers no HTTP"
-        assert (reasons["moved"], reasons["loop"]) == (None, None)
+        assert reasons["mute"]["reason"] == "breaks connections off"
+        assert (reasons["moved"], reasons["loop"], reasons["noise"]) == (None, None, None)
         assert world.asked.count("/loop") == REDIRECTS_MAX + 1, "once: it may lead on whoever brings a cookie along"
 
     with_stores(scene(play))

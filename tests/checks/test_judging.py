@@ -75,7 +75,17 @@ NO_ISSUER = "unable to get local issuer certificate"
         ),
         (
             caused(FetchError(URL, "illegal: b'SSH-2.0'"), h11.RemoteProtocolError("illegal: b'SSH-2.0'")),
-            *(Verdict.FAILS, "answers no HTTP"),
+            *(Verdict.CLOSED, "answers no HTTP that is understood"),
+        ),
+        (
+            caused(
+                FetchError(URL, "'any words' does not appear to be"), ValueError("'any words' does not appear to be")
+            ),
+            *(Verdict.FAILS, "leads on to what is no URL"),
+        ),
+        (
+            caused(FetchError(URL, "x"), bad_certificate(62, "Hostname mismatch, certificate is not valid for 'led'.")),
+            *(Verdict.FAILS, "its certificate fails: Hostname mismatch"),
         ),
         (FetchError(URL, "y" * 9_000), Verdict.FAILS, "y" * REASON_CHARACTERS_MAX),
         (RefusedUrlError(URL, "its address is not public"), Verdict.CLOSED, "its address is not public"),

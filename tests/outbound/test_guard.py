@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.outbound import Fetcher, FetchError, Guard, UnknownNameError
+from app.outbound.guard import UnaskedNameError, look_up
 from tests.outbound.test_fetch import http, serving
 
 #: Addresses, one a word: a line is a sort of them.
@@ -151,6 +152,28 @@ def test_names_are_looked_up_by_the_system_where_nothing_else_is_said() -> None:
             await Guard().resolve("x" * 70 + ".example", 443)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        *(
+            (code, UnaskedNameError)
+            for code in (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_MEMORY, socket.EAI_SYSTEM)
+        ),
+        (socket.EAI_NONAME, UnknownNameError),
+    ],
+)
+def test_silence_of_name_servers_is_no_word_of_theirs(
+    code: int, kind: type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object, **named: object) -> None:
+        raise socket.gaierror(code, "words of the system")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    with pytest.raises(OSError, match=r"^a\.example: words of the system$") as refused:
+        asyncio.run(look_up("a.example", 80))
+    assert type(refused.value) is kind
 
 
 @pytest.mark.parametrize(
