@@ -356,6 +356,7 @@ def test_a_telephone_shows_all_of_every_view(page: Page, running: Tree) -> None:
     page.get_by_text("Change", exact=True).click()
     assert page.evaluate(CUT_OFF) == []
     page.get_by_role("link", name="Users").click()
+    expect(page.get_by_text("phone@example.com")).to_be_visible()  # until then it is the former view
     assert page.get_by_role("combobox").last.evaluate("chosen => chosen.clientWidth") > 100
     page.get_by_role("link", name="Links").click()
     page.get_by_role("link", name=link["slug"], exact=True).click()
