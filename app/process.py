@@ -9,6 +9,8 @@ Under supervisord a program dies with it: by SIGTERM from the kernel, checked on
     SIGHUP            the level of logs is read again
     a loop that hangs for HANG_S (or was stopped for so long): every thread's stack goes to the log, the process ends
                       and supervisord starts another; a thread of C watches, which needs nothing of the interpreter
+    a process that stands still, and its watching thread with it: memmon ends it, by the sign of life that is left here
+                      once a second
 
 Work that one of many does goes through `work_by_lease`, which owns the waiting; the work itself is three functions:
 
@@ -40,7 +42,7 @@ from redis.exceptions import RedisError
 
 from app.launch import settle
 from app.lifeline import REFUSED_STATUS, OrphanedError, die_with_supervisor, take_lock
-from app.observe import TraceWish, configure_logs, get_logger, reason_of, start_traces, stop_traces
+from app.observe import Beat, TraceWish, configure_logs, get_logger, reason_of, start_traces, stop_traces
 from app.settings import Settings, SettingsError
 from app.stores import (
     Database,
@@ -49,6 +51,7 @@ from app.stores import (
     LeaseLostError,
     SchemaError,
     check_data,
+    run_dir,
     supervisor_pid_file,
 )
 
@@ -133,7 +136,7 @@ async def _until_stopped(settings: Settings, name: str, main: Main) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, _read_log_level, name)
     faulthandler.dump_traceback_later(HANG_S, exit=True)
-    living = loop.create_task(_live())
+    living = loop.create_task(_live(Beat(run_dir(settings) / "metrics", name)))
     try:
         await main(settings, name, stop)
     finally:
@@ -141,9 +144,10 @@ async def _until_stopped(settings: Settings, name: str, main: Main) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
-async def _live() -> None:
-    """Tells the watching thread once a second that the loop runs."""
+async def _live(sign: Beat) -> None:
+    """Tells the watching thread, and who watches from outside, once a second that the loop runs."""
     while True:
+        sign.beat()
         await asyncio.sleep(ALIVE_S)
         faulthandler.dump_traceback_later(HANG_S, exit=True)
 

@@ -1,4 +1,4 @@
-"""Restarts web processes and workers whose memory has grown above BOLTLINK_MEMORY_LIMIT; engines never.
+"""Restarts web processes and workers that stand still, or have grown above BOLTLINK_MEMORY_LIMIT; engines never.
 
 In: supervisord's TICK_5 on stdin, as superlance's memmon takes it. Out: a restart in order, as `boltlink reload` does
 it: one program at a time, the next not before the last one serves. Counted is what a process has for itself; pages of
@@ -6,6 +6,10 @@ journals, which it shares with the page cache, are not.
 
     too young   a process that is above the limit within YOUNG_S of its start would be no smaller after another
     busy        a reload is under way: the next tick asks again
+    still       it gave no sign of life for SILENT_S, none between two ticks, and the kernel has it stopped or waiting
+                for a disk: it is killed, which costs nothing, and supervisord starts another. What only waits for a
+                CPU, or goes on after the whole machine stood still, is in another state, or beats before the second
+                look; a debugger's is left alone. What waits for a disk dies when that answers
 
 May import: tree, rolling, settings, lifeline, observe.
 """
@@ -15,6 +19,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +29,44 @@ from superlance.memmon import Memmon
 from supervisor import childutils
 
 from app.lifeline import OrphanedError, die_with_supervisor
-from app.observe import configure_logs, get_logger
+from app.observe import SILENT_S, LastBeat, configure_logs, get_logger, last_beat
 from app.rolling import BusyError, RestartError, only_one, restart
 from app.settings import Settings, SettingsError
 from app.stores import supervisor_pid_file
 from app.tree import Tree
 
-__all__ = ["RollingMemmon", "main"]
+__all__ = ["RollingMemmon", "StillWatch", "main"]
 
 YOUNG_S = 30
+STILL = (psutil.STATUS_STOPPED, psutil.STATUS_DISK_SLEEP)
 STDERR = 2
+
+
+class StillWatch:
+    """Finds processes that stand still.
+
+    Args:
+        folder: where programs leave their signs of life.
+        monotonic: the clock of those.
+    """
+
+    def __init__(self, folder: Path, monotonic: Callable[[], float]) -> None:
+        self._folder = folder
+        self._monotonic = monotonic
+        self._seen: dict[str, LastBeat] = {}
+
+    def is_still(self, name: str, pid: int) -> bool:
+        """Whether this process of a program has stood still since the look before."""
+        last, before = last_beat(self._folder, name), self._seen.get(name)
+        if last is None or last.pid != pid:
+            return False
+        self._seen[name] = last
+        if last != before or self._monotonic() - last.at_s < SILENT_S:
+            return False
+        try:
+            return psutil.Process(pid).status() in STILL
+        except psutil.Error:
+            return False
 
 
 class RollingMemmon(Memmon):  # type: ignore[misc]
@@ -53,9 +87,16 @@ class RollingMemmon(Memmon):  # type: ignore[misc]
         self.stderr = open(os.devnull, "w")  # noqa: SIM115  its own lines are not JSON
         self._tree = tree
         self._log = get_logger()
+        self._watch = StillWatch(tree.run / "metrics", time.monotonic)
+        self._names = (*tree.web_names, *tree.worker_names)
 
     def calc_rss(self, pid: int) -> int | None:
-        """Bytes that a process has for itself; None when it is gone."""
+        """Bytes that a process has for itself; None when it is gone, or stood still and is killed."""
+        for name in self._names:
+            if self._watch.is_still(name, pid):
+                self._log.error("stands still, killed", of=name, pid=pid)
+                os.kill(pid, signal.SIGKILL)
+                return None
         try:
             memory = psutil.Process(pid).memory_info()
         except psutil.Error:

@@ -1,5 +1,6 @@
 """Logs, metrics, health, ids of requests, traces."""
 
+from app.observe.beats import SILENT_S, Beat, LastBeat, last_beat
 from app.observe.health import Health
 from app.observe.logs import RotatedLog, configure_logs, get_logger, reason_of
 from app.observe.metrics import REDIRECT_EDGES_S, Metrics, expect_programs
@@ -27,8 +28,11 @@ __all__ = [
     "OFF",
     "REDIRECT_EDGES_S",
     "REQUEST_ID_FIELD",
+    "SILENT_S",
     "TRACEPARENT",
+    "Beat",
     "Health",
+    "LastBeat",
     "Metrics",
     "RotatedLog",
     "Span",
@@ -43,6 +47,7 @@ __all__ = [
     "fetching",
     "get_logger",
     "is_tracing",
+    "last_beat",
     "parent_in",
     "parent_of",
     "reason_of",

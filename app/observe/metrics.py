@@ -3,10 +3,11 @@
 In: plain ints that rooms count, published once a second by each program. Out: the text of `/metrics`.
 Each program writes its values to files in one folder (prometheus_client's multiprocess mode) named after the program,
 not its pid: a restarted web_1 goes on counting where web_1 died. A program holds a lock (`NAME.alive`, with its pid)
-while it lives; gauges of a program that is gone are not shown, its counts are, because a total must not fall. Which
+while it lives; gauges of a program that is gone, or has stood still for SILENT_S, are not shown, because the last one
+stands for nothing; its counts are, because a total must not fall. Which
 programs there should be is told at the start by such files, so one that never comes so far is seen to be missing.
 What the kernel knows of each living program is read when it is asked for.
-May import: prometheus_client, psutil, lifeline, families, logs, traces.
+May import: prometheus_client, psutil, lifeline, beats, families, logs, traces.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import struct
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ from typing import Any
 import psutil
 
 from app.lifeline import take_lock
+from app.observe.beats import BEAT, SILENT_S, last_beat
 from app.observe.families import COUNTERS, GAUGES, GaugeFamily
 from app.observe.logs import dropped_lines
 from app.observe.traces import trace_counts
@@ -154,7 +157,7 @@ class Metrics:
                 continue
             if kind == "gauge":
                 if program not in gone:
-                    gone[program] = self._is_gone(program)
+                    gone[program] = self._is_gone(program) or (self._silent_s(program) or 0.0) > SILENT_S
                 if gone[program]:
                     continue
             files.append(str(path))
@@ -167,6 +170,7 @@ class Metrics:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
 
         up = GaugeMetricFamily("boltlink_program_up", "Whether a program of this node lives.", labels=["program"])
+        silent = GaugeMetricFamily("boltlink_program_silent_seconds", "Since a sign of life.", labels=["program"])
         memory = GaugeMetricFamily("boltlink_process_memory_bytes", "Memory of its own.", labels=["program"])
         files = GaugeMetricFamily("boltlink_process_open_files", "Open descriptors.", labels=["program"])
         started = GaugeMetricFamily("boltlink_process_start_time_seconds", "Unix time.", labels=["program"])
@@ -176,6 +180,9 @@ class Metrics:
             up.add_metric([path.stem], 0.0 if is_gone else 1.0)
             if is_gone:
                 continue
+            silent_s = self._silent_s(path.stem)
+            if silent_s is not None:
+                silent.add_metric([path.stem], silent_s)
             try:
                 process = psutil.Process(int(path.read_text()))
                 with process.oneshot():
@@ -186,7 +193,7 @@ class Metrics:
                     cpu.add_metric([path.stem], times.user + times.system)
             except (ValueError, psutil.Error):
                 continue  # it is just starting, or has just ended
-        yield from (up, memory, files, started, cpu)
+        yield from (up, silent, memory, files, started, cpu)
 
     def _live(self) -> int | None:
         """Holds this program's lock and says its pid; None when a sibling is just looking whether this one lives."""
@@ -195,6 +202,15 @@ class Metrics:
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
         return lock
+
+    def _silent_s(self, program: str) -> float | None:
+        """Since when a living program gave no sign of life; None when it has given none yet."""
+        last = last_beat(self._folder, program)
+        try:
+            is_its = last is not None and last.pid == int((self._folder / f"{program}{_ALIVE}").read_text())
+        except (OSError, ValueError):
+            return None
+        return max(0.0, time.monotonic() - last.at_s) if is_its and last is not None else None
 
     def _is_gone(self, program: str) -> bool:
         lock = take_lock(self._folder / f"{program}{_ALIVE}")
@@ -209,7 +225,7 @@ def expect_programs(folder: Path, programs: Sequence[str]) -> None:
     Only while none of them runs.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in (*folder.glob("*.db"), *folder.glob(f"*{_ALIVE}")):
+    for path in (*folder.glob("*.db"), *folder.glob(f"*{_ALIVE}"), *folder.glob(f"*{BEAT}")):
         path.unlink()
     for program in programs:
         (folder / f"{program}{_ALIVE}").touch(mode=0o600)

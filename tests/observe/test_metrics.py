@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 import time
@@ -155,6 +156,25 @@ def test_programs_that_should_live_and_do_not_are_zero(start: Start, tmp_path: P
     assert up() == {program % "web_0": 1, program % "web_1": 0, program % "rollup": 1}
     rollup.kill()
     assert up() == {program % "web_0": 1, program % "web_1": 0, program % "rollup": 0}
+
+
+def test_what_stands_still_is_shown_so_and_its_gauges_are_not(start: Start, tmp_path: Path) -> None:
+    """A clock's step moves nothing of this; a sign of the process before it is none of a program that starts."""
+    web, other = start("web_0"), start("aggregator")
+    other.tell("set", "lag", 0.0)
+    silent, lag = "boltlink_program_silent_seconds{program=aggregator}", "boltlink_aggregation_lag_seconds"
+    seen = []
+    for pid, age_s in ((None, 0.0), (other.process.pid, 2.0), (other.process.pid, 3600.0), (1, 3600.0)):
+        if pid is not None:
+            sign = struct.pack("=qd", pid, time.monotonic() - age_s)
+            (tmp_path / "aggregator.beat").write_bytes(sign)
+        found = web.samples()
+        seen.append(
+            (int(found.get(silent, -1.0)) // 60, lag in found, found["boltlink_program_up{program=aggregator}"])
+        )
+    assert seen == [(-1, True, 1.0), (0, True, 1.0), (60, False, 1.0), (-1, True, 1.0)]
+    expect_programs(tmp_path, ["web_0"])
+    assert not (tmp_path / "aggregator.beat").exists()
 
 
 def test_disk_holds_all_that_values_may_take(start: Start, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tests.system.conftest import COMMAND_S, Tree, is_alive
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 TARGET = "https://www.rfc-editor.org/rfc/rfc9110.html"
+STILL_S = 90.0
 BACK_S = 5.0  # a bound on waiting, not on speed: a loaded machine may be slow
 
 
@@ -52,6 +53,16 @@ def test_killed_program_comes_back_and_slugs_still_answer(running: Tree, name: s
     after = {process["name"]: process for process in running.status()["processes"]}
     assert after[name]["restarts"] == before[name]["restarts"] + 1
     assert {n: p["pid"] for n, p in after.items() if n != name} == {n: p["pid"] for n, p in before.items() if n != name}
+
+
+@pytest.mark.parametrize("name", ["web_0", "aggregator"])
+def test_program_that_stands_still_is_ended_and_comes_back(running: Tree, name: str) -> None:
+    before = running.pids()[name]
+    os.kill(before, signal.SIGSTOP)
+    wait_for(lambda: running.pids()[name] not in (None, before), limit_s=STILL_S)
+    wait_for(lambda: running.status()["ready"])
+    said = running.command("logs", "memmon", "--json").stdout
+    assert [line["of"] for line in map(json.loads, said.splitlines()) if line.get("pid") == before] == [name]
 
 
 def test_doctor_finds_a_running_tree_well_and_names_a_program_that_is_stopped(running: Tree) -> None:
