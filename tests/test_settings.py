@@ -43,6 +43,7 @@ def test_empty_value_counts_as_unset() -> None:
         ("BOLTLINK_MEMORY_LIMIT", "much"),
         ("BOLTLINK_BACKUP_EVERY", "daily"),
         ("BOLTLINK_BACKUP_EVERY", "59s"),
+        *(("BOLTLINK_CHECKS_EVERY", text) for text in ("0", "86399s", "91d")),
         ("BOLTLINK_SESSION_IDLE", "0"),
         ("BOLTLINK_SESSION_LIFE", "0d"),
         *(("BOLTLINK_BACKUP_KEEP", text) for text in ("0", "7x", "7d 7d", "d", "-3", "3 4d", "4w 7d")),

@@ -21,7 +21,6 @@ __all__ = [
     "choice",
     "class_rates",
     "duration",
-    "duration_within",
     "header_fields",
     "host_names",
     "issuer",
@@ -70,22 +69,14 @@ def duration(text: str) -> int:
     return int(match[1]) * _DURATION_UNITS[match[2]]
 
 
-def lasting(least_s: int) -> Callable[[str], int]:
+def lasting(least: str, most: str | None = None) -> Callable[[str], int]:
+    wish = f"a duration of {least} or more" if most is None else f"a duration from {least} to {most}"
+
     def read(text: str) -> int:
         found = duration(text)
-        if found < least_s:
-            raise ValueError(f"a duration of {least_s}s or more")
+        if found < duration(least) or (most is not None and found > duration(most)):
+            raise ValueError(wish)
         return found
-
-    return read
-
-
-def duration_within(least: str, most: str) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        seconds = duration(text)
-        if not duration(least) <= seconds <= duration(most):
-            raise ValueError(f"a duration from {least} to {most}")
-        return seconds
 
     return read
 

@@ -181,8 +181,8 @@ class Api:
         "",
         "origins whose pages may call the API with a key, such as https://app.example.com; * for all",
     )
-    session_idle: int = setting("BOLTLINK_SESSION_IDLE", parse.lasting(1), "12h", "how long a sign-in lives unused")
-    session_life: int = setting("BOLTLINK_SESSION_LIFE", parse.lasting(1), "30d", "how long a sign-in lives at all")
+    session_idle: int = setting("BOLTLINK_SESSION_IDLE", parse.lasting("1s"), "12h", "how long a sign-in lives unused")
+    session_life: int = setting("BOLTLINK_SESSION_LIFE", parse.lasting("1s"), "30d", "how long a sign-in lives at all")
     password_cost: int = setting(
         "BOLTLINK_PASSWORD_COST", parse.whole(4, 16), "12", "bcrypt's cost of users' passwords"
     )
@@ -241,7 +241,7 @@ class Backups:
     backup_dir: Path | None = setting(
         "BOLTLINK_BACKUP_DIR", parse.path, None, "folder that backups are written to on a schedule; unset: none are"
     )
-    backup_every: int = setting("BOLTLINK_BACKUP_EVERY", parse.lasting(60), "1d", "time between two such backups")
+    backup_every: int = setting("BOLTLINK_BACKUP_EVERY", parse.lasting("60s"), "1d", "time between two such backups")
     backup_keep: str = setting(
         "BOLTLINK_BACKUP_KEEP", parse.keep, "7d 4w 12m", "how many are kept: a count, or one a day, week and month"
     )
@@ -283,7 +283,7 @@ class Jobs:
     )
     checks_every: int = setting(
         "BOLTLINK_CHECKS_EVERY",
-        parse.duration_within("1d", "90d"),
+        parse.lasting("1d", "90d"),
         "7d",
         "time within which each of them is asked for once",
     )
