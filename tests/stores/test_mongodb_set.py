@@ -21,6 +21,7 @@ import pytest
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.write_concern import WriteConcern
 
+from app.backup import BACKUPS, BackupFile, Dump, MomentLostError, moment, verify
 from app.cli.doctor.stores import _replica_set
 from app.links import LINKS, Link, LinkStore
 from app.stores import Database, Members, RedisClient, count_members, open_mongodb, transaction
@@ -150,6 +151,65 @@ def test_no_acknowledged_link_is_lost_and_hot_ones_are_always_there(
 def _away_s(away: list[tuple[float, float]], happened_s: float, next_s: float) -> float:
     """How long after a fault the last gap ended that began before the next one."""
     return max((until_s - happened_s for since_s, until_s in away if happened_s <= since_s < next_s), default=0.0)
+
+
+def test_backup_over_a_change_of_the_primary_is_whole_or_fails_and_the_next_one_is_whole(
+    members: ReplicaSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(moment, "BATCH_DOCUMENTS", 50)
+    outcomes: list[str] = []
+
+    def kill() -> None:
+        dead = members.primary()
+        members.kill(dead)
+        members.primary()
+        members.run_again(dead)
+
+    async def attempt(database: Database, path: Path, fault: Callable[[], object] | None) -> None:
+        made = Dump(database, has_clicks=True, monotonic=time.monotonic, wall=time.time)
+        with BackupFile(path) as target:
+            try:
+                await made.open(target.file)
+                for _ in range(3):
+                    assert await made.step()
+                if fault is not None:
+                    await asyncio.to_thread(fault)
+                while await made.step():
+                    pass
+                target.commit()
+            finally:
+                await made.close()
+
+    async def scenario() -> None:
+        database = open_mongodb(members.url, heartbeat_s=HEARTBEAT_S)
+        try:
+            await database["backed_up"].insert_many([{"_id": number} for number in range(1_000)])
+            for number, fault in enumerate((members.step_down, kill, None)):
+                members.primary()
+                path = tmp_path / f"{number}.backup"
+                try:
+                    await attempt(database, path, fault)
+                except (MomentLostError, PyMongoError) as error:
+                    outcomes.append(type(error).__name__)
+                    whole = [f"{made}.backup" for made in range(number) if outcomes[made] == "whole"]
+                    assert _listing(tmp_path) == whole
+                else:
+                    outcomes.append("whole")
+                    with path.open("rb") as file:
+                        contents = verify(file)
+                    names = [row.name for row in contents.head.collections]
+                    assert contents.documents[names.index("backed_up")] == 1_000
+            assert outcomes[-1] == "whole"
+            sys.stderr.write(f"\nbackups over a step-down, a kill, nothing: {outcomes}\n")
+            assert await database[BACKUPS].count_documents({"since": {"$exists": True}}) == 0
+        finally:
+            await database.client.close()
+
+    asyncio.run(scenario())
+
+
+def _listing(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_redirects_read_nothing_that_a_failover_may_take_back(members: ReplicaSet) -> None:
