@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
-import random
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from app.checks import KIND, Checker, Rounds
-from app.jobs import JOBS, Bell, JobQueue, JobState, Runner
+from app.jobs import JOBS, JobQueue, JobState
 from app.links import LINKS, LinkWalk
 from app.outbound import Guard, PageReader
 from app.outbound.guard import Lookup
 from app.stores import Lease
-from tests.api.service import Service, serve
+from tests.api.service import Service
 from tests.conftest import Stores
-from tests.outbound.test_page import serving
+from tests.jobs.work import doing
+from tests.outbound.world import GONE, HERE, Pages, scene_of
 from tests.webhooks.world import until
 
 __all__ = ["FINE", "GONE", "World", "count_of", "rounds_of", "scene"]
 
-HERE = [ipaddress.ip_network("127.0.0.0/8")]
-OFF = {"BOLTLINK_API_RATE": "off", "BOLTLINK_CLASS_RATES": "off", "BOLTLINK_ANONYMOUS_RATE": "off"}
 FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"  # and then nothing: the body is not waited for
-GONE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 DAY = 86_400
 
 
@@ -49,12 +44,13 @@ async def count_of(stores: Stores, **query: Any) -> int:
     return await stores.database[JOBS].count_documents({"kind": KIND, **query})
 
 
-class World:
-    """`pages` are answered by their path; what is not there is 404. `asked` are those that were asked for."""
+class World(Pages):
+    """Its links, and what comes of them."""
 
-    def __init__(self, api: Service, url: str, pages: dict[str, bytes], asked: list[str]) -> None:
-        self.api, self.url, self.pages, self.asked = api, url, pages, asked
-        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+    held = (FINE,)
+
+    def __init__(self, api: Service, url: str) -> None:
+        super().__init__(api, url)
         self.networks = HERE
         self.lookup: Lookup | None = None
         self.now_s = time.time()
@@ -99,20 +95,10 @@ class World:
         """A program of jobs, whose pauses are short, until the block ends."""
         services = self.api.services
         pages = PageReader(Guard(self.networks, self.lookup), answer_s=2.0, bytes_max=0)
-        checker = Checker(services.catalog, services.audit, pages, is_on=is_on)
-        kind = checker.kind()
-        fields = {name: getattr(kind, name) for name in kind.__dataclass_fields__}
-        quick = type(kind)(**{**fields, "first_s": 0.02, "factor": 1.0, **given})
-        runner = Runner(
-            services.jobs, [quick], Bell(self.api.stores.redis), run=secrets.token_hex(4), chance=random.random
-        )
-        stop = asyncio.Event()
-        working = asyncio.create_task(runner.work(stop))
-        try:
+        kind = Checker(services.catalog, services.audit, pages, is_on=is_on).kind()
+        quick = replace(kind, **{"first_s": 0.02, "factor": 1.0, **given})
+        async with doing(services.jobs, self.api.stores, quick):
             yield
-        finally:
-            stop.set()
-            await working
 
     async def check(self, **given: Any) -> list[dict[str, Any]]:
         """A round, and all of its jobs done; the jobs."""
@@ -138,22 +124,4 @@ class World:
 
 
 def scene(play: Callable[[World], Awaitable[None]], **settings: str) -> Callable[[Stores], Awaitable[None]]:
-    async def whole(stores: Stores) -> None:
-        pages: dict[str, bytes] = {}
-        asked: list[str] = []
-        worlds: list[World] = []
-
-        async def write(writer: asyncio.StreamWriter, path: str) -> None:
-            asked.append(path)
-            if worlds[0].meanwhile is not None:
-                await worlds[0].meanwhile()
-            writer.write(pages.get(path, GONE))
-            await writer.drain()
-            if pages.get(path) == FINE:
-                await asyncio.sleep(30)  # ended by whoever reads
-
-        async with serving(write) as url, serve(stores, None, **{**OFF, **settings}) as api:
-            worlds.append(World(api, url, pages, asked))
-            await play(worlds[0])
-
-    return whole
+    return scene_of(World, play, **settings)

@@ -71,9 +71,15 @@ async def queue_of(stores: Stores, **about: Any) -> JobQueue:
 async def running(queue: JobQueue, stores: Stores, work: Do, **about: Any) -> AsyncIterator[Runner]:
     """A program that does jobs until the block ends."""
     given = {name: about.pop(name) for name in ("at_once", "drain_s") if name in about}
-    runner = Runner(
-        queue, [kind_of(work, **about)], Bell(stores.redis), run=secrets.token_hex(4), chance=random.random, **given
-    )
+    async with doing(queue, stores, kind_of(work, **about), **given) as runner:
+        yield runner
+
+
+@asynccontextmanager
+async def doing(queue: JobQueue, stores: Stores, kind: Kind, **given: Any) -> AsyncIterator[Runner]:
+    """As `running`, of a kind that there is."""
+    run = secrets.token_hex(4)
+    runner = Runner(queue, [kind], Bell(stores.redis), run=run, chance=random.random, **given)
     stop = asyncio.Event()
     task = asyncio.create_task(runner.work(stop))
     try:

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
-import random
-import secrets
 from asyncio import CancelledError
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from app.accounts import AUDIT, SYSTEM
-from app.jobs import JOBS, Bell, JobState, Runner, order_of
+from app.jobs import JOBS, JobState, order_of
 from app.outbound import Guard, PageReader
 from app.stores import transaction
 from app.titles import KIND, Asking, TitleReader
 from app.titles.reading import ATTEMPTS_MAX
-from tests.api.service import Service, serve
+from tests.api.service import serve
 from tests.conftest import Stores
-from tests.outbound.test_page import serving
+from tests.jobs.work import doing
+from tests.outbound.world import HERE, Pages, scene_of
 from tests.webhooks.world import until
 
-HERE = [ipaddress.ip_network("127.0.0.0/8")]
-OFF = {"BOLTLINK_API_RATE": "off", "BOLTLINK_CLASS_RATES": "off", "BOLTLINK_ANONYMOUS_RATE": "off"}
 HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
 
 
-class World:
-    """The API, and pages that are answered by their path."""
-
-    def __init__(self, api: Service, url: str, pages: dict[str, bytes], asked: list[str]) -> None:
-        self.api, self.url, self.pages, self.asked = api, url, pages, asked
-        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+class World(Pages):
+    """Its links, and their jobs."""
 
     async def make(self, path: str, **wish: Any) -> dict[str, Any]:
         answer = await self.api.client.post("/api/v1/links", json={"target": self.url + path, **wish})
@@ -56,23 +48,9 @@ class World:
         pages = PageReader(Guard(HERE), answer_s=2.0, bytes_max=64 * 1024)
         kind = TitleReader(services.catalog, services.audit, pages, is_on=is_on).kind()
         assert kind.name == KIND
-        quick = type(kind)(
-            name=kind.name,
-            payload=kind.payload,
-            work=kind.work,
-            attempts_max=kind.attempts_max,
-            first_s=0.02,
-            factor=1.0,
-        )
-        bell = Bell(self.api.stores.redis)
-        runner = Runner(services.jobs, [quick], bell, run=secrets.token_hex(4), chance=random.random)
-        stop = asyncio.Event()
-        working = asyncio.create_task(runner.work(stop))
-        try:
+        quick = replace(kind, first_s=0.02, factor=1.0)
+        async with doing(services.jobs, self.api.stores, quick):
             yield
-        finally:
-            stop.set()
-            await working
 
     async def over(self, count: int) -> list[dict[str, Any]]:
         """So many jobs, when they are over."""
@@ -87,23 +65,7 @@ class World:
 
 
 def scene(play: Callable[[World], Awaitable[None]], **settings: str) -> Callable[[Stores], Awaitable[None]]:
-    async def whole(stores: Stores) -> None:
-        pages: dict[str, bytes] = {}
-        asked: list[str] = []
-        worlds: list[World] = []
-
-        async def write(writer: asyncio.StreamWriter, path: str) -> None:
-            asked.append(path)
-            if worlds[0].meanwhile is not None:
-                await worlds[0].meanwhile()
-            writer.write(pages.get(path, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
-            await writer.drain()
-
-        async with serving(write) as url, serve(stores, None, **{"BOLTLINK_TITLES": "on", **OFF, **settings}) as api:
-            worlds.append(World(api, url, pages, asked))
-            await play(worlds[0])
-
-    return whole
+    return scene_of(World, play, **{"BOLTLINK_TITLES": "on", **settings})
 
 
 def test_new_links_without_a_title_are_called_by_their_page(with_stores: Callable[..., None]) -> None:
