@@ -21,6 +21,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,8 @@ class RollingMemmon(Memmon):  # type: ignore[misc]
         for name in self._names:
             if self._watch.is_still(name, pid):
                 self._log.error("stands still, killed", of=name, pid=pid)
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has just died
+                    os.kill(pid, signal.SIGKILL)
                 return None
         try:
             memory = psutil.Process(pid).memory_info()

@@ -205,12 +205,12 @@ class Metrics:
 
     def _silent_s(self, program: str) -> float | None:
         """Since when a living program gave no sign of life; None when it has given none yet."""
-        last = last_beat(self._folder, program)
         try:
-            is_its = last is not None and last.pid == int((self._folder / f"{program}{_ALIVE}").read_text())
+            pid = int((self._folder / f"{program}{_ALIVE}").read_text())
         except (OSError, ValueError):
             return None
-        return max(0.0, time.monotonic() - last.at_s) if is_its and last is not None else None
+        last = last_beat(self._folder, program)
+        return None if last is None or last.pid != pid else max(0.0, time.monotonic() - last.at_s)
 
     def _is_gone(self, program: str) -> bool:
         lock = take_lock(self._folder / f"{program}{_ALIVE}")

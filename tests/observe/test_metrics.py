@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -127,7 +128,7 @@ def test_killed_program_counts_on_and_its_gauges_end_with_it(start: Start, tmp_p
     assert len(list(tmp_path.glob("counter_*.db"))) == 2
 
 
-def test_what_the_kernel_knows_is_shown_of_those_that_live(start: Start) -> None:
+def test_what_the_kernel_knows_is_shown_of_those_that_live(start: Start, tmp_path: Path) -> None:
     web, other = start("web_0"), start("aggregator")
     before = time.time()
     other.tell("set", "lag", 0.5)
@@ -137,6 +138,8 @@ def test_what_the_kernel_knows_is_shown_of_those_that_live(start: Start) -> None
         assert found[f"boltlink_process_open_files{{program={program}}}"] > 3
         assert found[f"boltlink_process_cpu_seconds_total{{program={program}}}"] > 0
         assert before - 60 < found[f"boltlink_process_start_time_seconds{{program={program}}}"] <= time.time()
+    os.utime(tmp_path / "aggregator.alive", (1_000, 1_000))  # as it was noted then, wherever the kernel's clock is now
+    assert web.samples()["boltlink_process_start_time_seconds{program=aggregator}"] == 1_000
     other.kill()
     assert "boltlink_process_memory_bytes{program=aggregator}" not in web.samples()
 
